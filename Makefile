@@ -1,0 +1,105 @@
+# Every verb does what it needs, starting from Python >= 3.11 and make.
+#
+#   make PYTHON=python3.12 ...     another interpreter
+#   make PIP_FLAGS="..." ...       further options of pip install (an index, say)
+#   make train ARGS="..."          further options of the program behind a verb
+
+PYTHON    ?= python3
+PIP_FLAGS ?=
+ARGS      ?=
+CONFIG    ?= models/configs/tiny.toml
+
+SERVING  := .venv
+DEV      := .venv-dev
+BIN      := $(DEV)/bin
+PIP      := python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PINS     := pyproject.toml constraints.txt
+PROTO    := protos/dragoman/v1/translation.proto
+FROZEN   := protos/descriptor_set.binpb
+PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iservice/pb=protos
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve demo test check check-stubs train export evaluate parity bench protos freeze clean
+
+help:  ## list the verbs
+	@echo "Usage: make VERB"
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+## Serving: .venv, without torch
+
+setup: $(SERVING)/.installed  ## make the serving environment
+
+serve: setup  ## run the server on the embedded bundle
+	$(SERVING)/bin/dragoman serve $(ARGS)
+
+demo: setup  ## start a server, translate over gRPC, draw the alignment, stop
+	$(SERVING)/bin/dragoman demo $(ARGS)
+
+## Development: .venv-dev
+
+test: $(DEV)/.installed  ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV)/.installed  ## lint, types, direction of imports, contract, stubs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict service models tests
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against $(FROZEN)
+	$(MAKE) --no-print-directory check-stubs
+
+check-stubs: $(DEV)/.installed
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(PROTOC) --python_out="$$fresh" --pyi_out="$$fresh" --grpc_python_out="$$fresh" $(PROTO) && \
+	diff -rq -x __init__.py -x __pycache__ "$$fresh/service/pb" service/pb || \
+	{ echo "service/pb does not match $(PROTO): run 'make protos' and commit the result" >&2; exit 1; }
+
+train: $(DEV)/.installed  ## train (CONFIG=models/configs/tiny.toml), resuming where it stopped
+	$(BIN)/python -m models.tokenizer $(CONFIG)
+	$(BIN)/python -m models.data
+	$(BIN)/python -m models.train $(CONFIG) $(ARGS)
+
+export: $(DEV)/.installed  ## write a checkpoint as a bundle
+	$(BIN)/python -m models.export $(ARGS)
+
+evaluate: $(DEV)/.installed  ## measure BLEU and chrF through the engine that serves
+	$(BIN)/python -m models.evaluate $(ARGS)
+
+parity: $(DEV)/.installed  ## compare torch, ONNX and int8 on the same sentences
+	$(BIN)/python -m models.parity $(ARGS)
+
+bench: $(DEV)/.installed-bench  ## measure speed
+	$(BIN)/python -m pytest -m benchmark --timeout=0 $(ARGS)
+
+## The contract
+
+protos: $(DEV)/.installed  ## regenerate the stubs
+	$(PROTOC) --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
+
+freeze: $(DEV)/.installed  ## after a compatible addition: make it part of the frozen contract
+	$(BIN)/buf lint
+	$(BIN)/buf breaking --against $(FROZEN)
+	$(BIN)/buf build --exclude-source-info -o $(FROZEN)
+
+clean:  ## remove caches and build outputs; environments and models stay
+	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find service models tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+## Environments, made again when the requirements change
+
+$(SERVING)/bin/python $(DEV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python >= 3.11 is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(dir $(@D))
+
+$(SERVING)/.installed: $(PINS) | $(SERVING)/bin/python
+	$(SERVING)/bin/$(PIP) $(PIP_FLAGS) -e .
+	@touch $@
+
+$(DEV)/.installed: $(PINS) | $(DEV)/bin/python
+	$(BIN)/$(PIP) $(PIP_FLAGS) torch==2.13.0 -e '.[train,dev]'
+	@touch $@
+
+$(DEV)/.installed-bench: $(DEV)/.installed
+	$(BIN)/$(PIP) $(PIP_FLAGS) torch==2.13.0 -e '.[train,dev,bench]'
+	@touch $@

@@ -1,0 +1,123 @@
+"""Checkpoints: written whole or not at all, and never at the cost of the one before.
+
+`python -m models.checkpoint CHECKPOINT FILE` writes the averaged weights alone, in half precision, to a
+`.safetensors` file: what is published, and what another training can start from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from models import safetensors
+
+# What a training needs to go on exactly where it stopped.
+KEYS = {"shape", "guided", "config", "weights", "average", "optimisers"}
+KEYS |= {"position", "tokens", "updates", "seconds", "warmed_from"}
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be written or read; the message names the file."""
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Write the state under its name only once every byte is on the disk.
+
+    Raises:
+        CheckpointError: The disk is full or not writable. The checkpoint before it is untouched.
+    """
+    with _written_whole(path) as file:
+        torch.save(state, file)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of ours into main memory; code inside it is never run.
+
+    Raises:
+        CheckpointError: The file is missing, truncated or something else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # torch.load raises many kinds, with essays in them; all mean the same here
+        raise CheckpointError(f"{path}: truncated, or not a checkpoint") from error
+    if not isinstance(state, dict) or not state.keys() >= KEYS:
+        raise CheckpointError(f"{path}: not a checkpoint of this project")
+    return state
+
+
+def load_average(path: Path) -> dict[str, Tensor]:
+    """Return the averaged weights of a checkpoint, or the weights of a `.safetensors` file.
+
+    Raises:
+        CheckpointError: As for `load`.
+    """
+    if path.suffix != ".safetensors":
+        return dict(load(path)["average"])
+    try:
+        return safetensors.read(path.read_bytes())[0]
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def save_safetensors(
+    weights: dict[str, Tensor], path: Path, half: bool = True, metadata: dict[str, str] | None = None
+) -> None:
+    """Write weights alone, by default in half precision.
+
+    Raises:
+        CheckpointError: The disk is full or not writable, or a weight is too large for half precision.
+    """
+    tensors = {name: weight.half() if half else weight.float() for name, weight in weights.items()}
+    if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        raise CheckpointError(f"{path}: not written, {broken[0]} has values that are not finite")
+    with _written_whole(path) as file:
+        safetensors.write(file, tensors, metadata or {})
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when it is complete, and vanishes when it is not."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not written ({str(error).splitlines()[0]})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Write the averaged weights of a checkpoint in half precision."""
+    parser = argparse.ArgumentParser(description="Write the averaged weights alone, in half precision.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("file", type=Path, help="where to write them (.safetensors)")
+    arguments = parser.parse_args()
+    try:
+        state = load(arguments.checkpoint)
+        described = {name: json.dumps(state[name]) for name in ("shape", "guided")}
+        save_safetensors(state["average"], arguments.file, metadata=described)
+    except CheckpointError as error:
+        raise SystemExit(f"error: {error}") from None
+    print(f"{arguments.file}: {arguments.file.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Write a checkpoint as a bundle: `python -m models.export --checkpoint FILE --bundle DIRECTORY`.
+
+Fourth stop of training. The averaged weights become ONNX graphs of our own making, in float or in
+statically calibrated int8, with everything that serving needs beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import checkpoint, graph
+from models.batches import Batches
+from models.builder import Model, WeightFile
+from models.card import model_card
+from models.checkpoint import CheckpointError
+from models.data import DataError, open_tokenizer
+from models.paths import ROOT, runs_folder, tokenizer_path
+from models.quantize import Quantized, measure, quantize
+from models.transformer import Transformer, network_from
+from service import bundle
+from service.bundle import AlignmentHead, Manifest
+from service.errors import StartupError
+from service.text.tokenizer import Tokenizer
+
+PAIRS = [["en", "fr"], ["fr", "en"], ["en", "es"], ["es", "en"]]
+CALIBRATION_BATCHES = 12  # of 3,000 target positions each; the ranges hardly move any more
+
+
+def averaged_network(state: dict[str, Any]) -> Transformer:
+    """Return the network of a checkpoint with its averaged weights, ready to translate.
+
+    Raises:
+        CheckpointError: The weights are not those of the shape beside them, or not finite.
+    """
+    try:
+        network = network_from(state | {"weights": state["weights"] | state["average"]}).eval()
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError("the checkpoint's weights and shape do not belong together") from error
+    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+        raise CheckpointError("the checkpoint's weights are not finite: training had failed")
+    return network
+
+
+def float_weights(network: Transformer) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Return the weights as the graphs use them: (in, out), products that share an input side by side."""
+    shape = network.shape
+    scale = 1 / math.sqrt(shape.width // shape.heads)  # of attention scores, folded into the queries
+    own = {name: tensor.detach().float() for name, tensor in network.named_parameters()}
+    found: dict[str, Tensor] = {"embedding": own["embedding.weight"].T}
+    for name, tensor in own.items():
+        if tensor.dim() == 1:
+            found[name] = tensor
+        elif name.endswith((".output.weight", ".up.weight", ".down.weight")):
+            found[name] = tensor.T
+    layers = [f"encoder.{i}" for i in range(shape.encoder_layers)] + [
+        f"decoder.{i}" for i in range(shape.decoder_layers)
+    ]
+    for layer in layers:
+        query, key, value = (own[f"{layer}.attention.{part}.weight"] for part in ("query", "key", "value"))
+        found[f"{layer}.attention.qkv"] = torch.cat([query * scale, key, value]).T
+    cross = [f"decoder.{i}.cross" for i in range(shape.decoder_layers)]
+    for name in cross:
+        found[f"{name}.query.weight"] = own[f"{name}.query.weight"].T * scale
+    parts = [own[f"{name}.{part}.weight"] for name in cross for part in ("key", "value")]
+    found["cross.kv"] = torch.cat(parts).T
+    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in found.items()}
+
+
+def calibrate(network: Transformer, batches: Iterator[tuple[Tensor, Tensor]]) -> dict[str, Quantized]:
+    """Return the quantised form of every product's weight, with ranges measured on some batches."""
+    try:
+        histograms = measure(network, batches)
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint cannot be calibrated: {error}") from error
+    quantized = {}
+    for name, weight in float_weights(network).items():
+        if weight.ndim == 2:
+            seen = name.replace(".attention.qkv", ".attention.query.weight").replace(
+                "cross.kv", "decoder.0.cross.key.weight"
+            )
+            quantized[name] = quantize(weight, histograms[seen])
+    return quantized
+
+
+def calibration_batches(config: dict[str, Any], tokenizer: Tokenizer) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (source, target) ids of training pairs, drawn with a seed that training does not use."""
+    batches = Batches(
+        runs_folder() / "packed", tokenizer, config["data"]["weights"],
+        batch_tokens=3072, max_tokens=config["data"]["max_tokens"], seed=config["data"]["seed"] + 1000,
+    )  # fmt: skip
+    for _, plan in islice(batches.plans(0), CALIBRATION_BATCHES):
+        batch = batches.collate(plan)
+        yield torch.from_numpy(batch.source), torch.from_numpy(batch.target_in)
+
+
+def alignment_head(network: Transformer, threshold: float) -> AlignmentHead:
+    """Choose the head that says where a piece comes from.
+
+    The last guided head that sees its own piece is the most exact; without any, the last layer's first head.
+    """
+    guided = max(network.guided, key=lambda guide: (guide.shift, guide.layer), default=None)
+    if guided is None:
+        return AlignmentHead(network.shape.decoder_layers - 1, 0, 0, threshold)
+    return AlignmentHead(guided.layer, guided.head, guided.shift, threshold)
+
+
+def write(model: Model, head: AlignmentHead, folder: Path) -> None:
+    """Write both graphs and their weights."""
+    file = WeightFile()
+    encoder = graph.encoder(model, file)
+    decoder = graph.decoder(model, file, (head.layer, head.head))
+    (folder / bundle.ENCODER).write_bytes(encoder)
+    (folder / bundle.DECODER).write_bytes(decoder)
+    (folder / bundle.WEIGHTS).write_bytes(file.to_bytes())
+
+
+def export(
+    state: dict[str, Any],
+    tokenizer_file: Path,
+    target: Path,
+    *,
+    precision: str,
+    name: str,
+    version: str,
+    threshold: float,
+) -> None:
+    """Write a whole bundle; the directory appears, or changes, only when it is complete and checked.
+
+    Raises:
+        CheckpointError, DataError: As their messages say; a bundle that was there is untouched.
+    """
+    network, tokenizer = averaged_network(state), open_tokenizer(tokenizer_file)
+    if tokenizer.num_pieces != network.shape.vocabulary:
+        raise DataError(
+            f"{tokenizer_file}: {tokenizer.num_pieces} pieces, the network knows {network.shape.vocabulary}"
+        )
+    is_int8 = precision == "int8"
+    quantized = calibrate(network, calibration_batches(state["config"], tokenizer)) if is_int8 else {}
+    head = alignment_head(network, threshold)
+    manifest = described(state, network, head, precision=precision, name=name, version=version)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        folder = Path(scratch, "bundle")
+        folder.mkdir()
+        write(Model(network.shape, float_weights(network), quantized), manifest.alignment, folder)
+        shutil.copyfile(tokenizer_file, folder / bundle.TOKENIZER)
+        (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
+        bundle.write_manifest(folder, manifest)
+        bundle.load(folder)
+        exchange(folder, target, Path(scratch, "old"))
+
+
+def described(
+    state: dict[str, Any],
+    network: Transformer,
+    head: AlignmentHead,
+    *,
+    precision: str,
+    name: str,
+    version: str,
+) -> Manifest:
+    """Return what a bundle says about itself; its scores and checksums come later."""
+    return Manifest(
+        format_version=bundle.FORMAT_VERSION,
+        name=name,
+        version=version,
+        pairs=PAIRS,
+        precision=precision,
+        shape=network.shape.to_dict(),
+        num_parameters=sum(parameter.numel() for parameter in network.parameters()),
+        alignment=head,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        training=training_summary(state),
+        scores={},
+        files={},
+    )
+
+
+def exchange(new: Path, target: Path, old: Path) -> None:
+    """Put a directory in the place of another, which is moved aside, and back if that fails."""
+    if target.exists():
+        target.replace(old)
+    try:
+        new.replace(target)
+    except OSError:
+        if old.exists():
+            old.replace(target)
+        raise
+
+
+def set_scores(folder: Path, scores: dict[str, Any]) -> None:
+    """Write scores into a finished bundle's manifest and card."""
+    manifest = replace(bundle.load(folder).manifest, scores=scores)
+    (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
+    bundle.write_manifest(folder, manifest)
+
+
+def training_summary(state: dict[str, Any]) -> dict[str, Any]:
+    """Say how the weights came to be."""
+    return {
+        "target_tokens": state["tokens"],
+        "updates": state["updates"],
+        "hours": round(state["seconds"] / 3600, 2),
+        "config": state["config"],
+    }
+
+
+def main() -> None:
+    """Read the command line and export."""
+    parser = argparse.ArgumentParser(description="Write a checkpoint as a bundle.")
+    parser.add_argument("--checkpoint", type=Path, default=runs_folder() / "tiny" / "checkpoint.pt")
+    parser.add_argument("--bundle", type=Path, default=ROOT / "bundles" / "default")
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
+    parser.add_argument("--name", default="tiny")
+    parser.add_argument("--version", default=datetime.now(UTC).strftime("%Y%m%d"))
+    parser.add_argument("--threshold", type=float, default=0.3, help="attention above which words are linked")
+    arguments = parser.parse_args()
+    try:
+        export(
+            checkpoint.load(arguments.checkpoint), tokenizer_path(), arguments.bundle, precision=arguments.precision,
+            name=arguments.name, version=arguments.version, threshold=arguments.threshold,
+        )  # fmt: skip
+    except (CheckpointError, DataError, StartupError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+    size = sum(path.stat().st_size for path in arguments.bundle.iterdir())
+    print(f"{arguments.bundle}: {arguments.precision}, {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

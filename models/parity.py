@@ -1,0 +1,116 @@
+"""Is the exported model the trained one? `python -m models.parity --checkpoint FILE`.
+
+Exports a checkpoint twice and prints two figures: on how many of 500 development sentences the greedy
+tokens of torch and of the float32 bundle are the same, and what int8 costs in BLEU. Exits with 1 if a
+token differs or a direction loses more than half a point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from models import checkpoint
+from models.data import DataError, open_tokenizer
+from models.evaluate import evaluate
+from models.export import averaged_network, export
+from models.paths import data_folder, runs_folder, tokenizer_path
+from models.transformer import Transformer
+from models.validation import DIRECTIONS, greedy, read_set
+from service import bundle
+from service.engine.runner import FREE, Runner
+from service.errors import StartupError
+from service.text.normalize import normalize
+from service.text.tokenizer import EOS_ID, Tokenizer
+
+SENTENCES, LARGEST_LOSS = 500, 0.5
+ROWS = 25
+
+
+def sources(tokenizer: Tokenizer, folder: Path, count: int) -> list[list[int]]:
+    """Return development sentences as pieces, a quarter for each direction."""
+    found = []
+    for source, target in DIRECTIONS:
+        lines = read_set(folder, "newstest2012", source)[: count // len(DIRECTIONS)]
+        for ids in tokenizer.encode_batch([normalize(line) for line in lines]):
+            found.append([tokenizer.tag_id(target), *ids[:200], EOS_ID])
+    return found
+
+
+def engine_greedy(runner: Runner, batch: list[list[int]], limits: list[int]) -> list[list[int]]:
+    """Return the greedy pieces of some sentences by the serving runner, without the end."""
+    runner.join(batch)
+    done: list[list[int]] = [[] for _ in batch]
+    open_rows = list(range(len(batch)))
+    while open_rows:
+        step = runner.step([FREE] * len(open_rows))
+        left = []
+        for place, row in enumerate(open_rows):
+            piece = step.chosen[place]
+            if piece != EOS_ID:
+                done[row].append(piece)
+            if piece == EOS_ID or len(done[row]) >= limits[row]:
+                left.append(place)
+        runner.leave(left)
+        open_rows = [row for place, row in enumerate(open_rows) if place not in left]
+    return done
+
+
+def same_tokens(network: Transformer, runner: Runner, sentences: list[list[int]]) -> int:
+    """Count the sentences whose greedy pieces are the same in torch and in the runner."""
+    same = 0
+    for start in track(range(0, len(sentences), ROWS), "torch and ONNX", console=Console(stderr=True)):
+        batch = sentences[start : start + ROWS]
+        limits = [2 * len(source) + 10 for source in batch]
+        expected = [ids[:limit] for ids, limit in zip(greedy(network, batch), limits, strict=True)]
+        found = engine_greedy(runner, batch, limits)
+        same += sum(a == b for a, b in zip(expected, found, strict=True))
+    return same
+
+
+def compare(state: dict[str, Any], folder: Path) -> bool:
+    """Print both figures; return whether they are good enough."""
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = {precision: Path(scratch, precision) for precision in ("fp32", "int8")}
+        for precision, path in paths.items():
+            export(
+                state, tokenizer_path(), path, precision=precision, name="parity", version="0", threshold=0.3
+            )  # fmt: skip
+        tokenizer = open_tokenizer(tokenizer_path())
+        runner = Runner(bundle.load(paths["fp32"]), torch.get_num_threads())
+        sentences = sources(tokenizer, folder, SENTENCES)
+        same = same_tokens(averaged_network(state), runner, sentences)
+        print(f"greedy tokens, torch fp32 and ONNX fp32: {same} of {len(sentences)} sentences identical")
+        scores = {precision: evaluate(path, ["flores200-dev"], folder) for precision, path in paths.items()}
+    table = Table("flores200-dev", "BLEU fp32", "BLEU int8", "int8 - fp32")
+    worst = 0.0
+    for direction, exact in scores["fp32"]["flores200-dev"].items():
+        rounded = scores["int8"]["flores200-dev"][direction]["bleu"]
+        difference = rounded - exact["bleu"]
+        worst = min(worst, difference)
+        table.add_row(direction, f"{exact['bleu']:.2f}", f"{rounded:.2f}", f"{difference:+.2f}")
+    Console().print(table)
+    return same == len(sentences) and worst >= -LARGEST_LOSS
+
+
+def main() -> None:
+    """Read the command line and compare."""
+    parser = argparse.ArgumentParser(description="Compare torch, ONNX and int8 on development sentences.")
+    parser.add_argument("--checkpoint", type=Path, default=runs_folder() / "tiny" / "checkpoint.pt")
+    arguments = parser.parse_args()
+    try:
+        is_good = compare(checkpoint.load(arguments.checkpoint), data_folder() / "dev")
+    except (checkpoint.CheckpointError, DataError, StartupError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+    raise SystemExit(0 if is_good else 1)
+
+
+if __name__ == "__main__":
+    main()

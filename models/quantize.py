@@ -1,0 +1,101 @@
+"""Static int8: weights per output channel, activations by ranges measured once.
+
+Ranges that follow the batch (dynamic quantisation) would make a translation depend on its neighbours.
+Ours are collected in torch, under teacher forcing on training pairs, as histograms; each is cut where
+the squared error of rounding and clipping is least.
+
+Weights use 7 bits, -63 ... 63: processors without VNNI add two products in 16 bits, and 255 * 63 * 2 is the
+largest sum that cannot overflow there. So every processor computes the same integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+Float = npt.NDArray[np.float32]
+LARGEST_WEIGHT = 63
+BINS = 4096
+CUTS = np.geomspace(0.1, 1, 60).tolist()  # where a range may end, as parts of the widest
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A weight in int8 and the fixed range of what it is multiplied with."""
+
+    weight: npt.NDArray[np.int8]  # (in, out)
+    weight_scale: Float  # (out,)
+    input_scale: float
+    input_zero: int  # of unsigned 8 bits
+
+
+class Histogram:
+    """A streaming histogram that widens by doubling, so that one pass over the data is enough."""
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(BINS, dtype=torch.float64)
+        self._limit = 1e-3  # covers -limit ... limit
+
+    def add(self, values: Tensor) -> None:
+        """Count all values: in a sample, rare large ones and whole channels would be missed."""
+        largest = float(values.abs().max())
+        if not math.isfinite(largest):
+            raise ValueError("the network computes values that are not finite")
+        while largest > self._limit:
+            inner = self._counts.view(-1, 2).sum(1)
+            self._counts = nn.functional.pad(inner, (BINS // 4, BINS // 4))
+            self._limit *= 2
+        self._counts += torch.histc(values.float(), BINS, -self._limit, self._limit).double()
+
+    def range(self) -> tuple[float, int]:
+        """Return the scale and zero point of the unsigned 8-bit range with the least squared error."""
+        width = 2 * self._limit / BINS
+        centres = (torch.arange(BINS) + 0.5) * width - self._limit
+        used = self._counts.nonzero()
+        low = min(0.0, float(centres[used[0]]) - width / 2)
+        high = max(0.0, float(centres[used[-1]]) + width / 2)
+        lows, highs = ([end * cut for cut in CUTS] for end in (low, high))
+        for _ in range(2):  # each end by turns: a long tail on one side must not cost the other
+            high = min(highs, key=lambda end: self._error(centres, low, end))
+            low = min(lows, key=lambda end: self._error(centres, end, high))
+        scale = (high - low) / 255
+        return scale, round(-low / scale)
+
+    def _error(self, centres: Tensor, low: float, high: float) -> float:
+        scale = (high - low) / 255
+        zero = round(-low / scale)
+        rounded = ((centres / scale).round() + zero).clamp(0, 255) - zero
+        return float((self._counts * (rounded * scale - centres) ** 2).sum())
+
+
+def measure(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Histogram]:
+    """Return a histogram of the input of every linear map, under teacher forcing, padding included."""
+    histograms: dict[str, Histogram] = {}
+    hooks = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            histogram = histograms.setdefault(f"{name}.weight", Histogram())
+            hooks.append(module.register_forward_pre_hook(lambda _, inputs, h=histogram: h.add(inputs[0])))
+    last = histograms.setdefault("embedding", Histogram())
+    hooks.append(
+        network.get_submodule("decoder_norm").register_forward_hook(lambda _, __, out: last.add(out))
+    )
+    with torch.no_grad():
+        for source, target in batches:
+            network(source, target)
+    for hook in hooks:
+        hook.remove()
+    return histograms
+
+
+def quantize(weight: Float, histogram: Histogram) -> Quantized:
+    """Quantise a weight, (in, out), for inputs as the histogram saw them."""
+    scale = np.maximum(np.abs(weight).max(0), 1e-8) / LARGEST_WEIGHT
+    rounded = np.clip(np.rint(weight / scale), -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    return Quantized(rounded.astype(np.int8), scale.astype(np.float32), *histogram.range())

@@ -1,0 +1,227 @@
+"""Train a network: `python -m models.train models/configs/tiny.toml`.
+
+Third stop of training, after tokenizer and packing. One process on CPU or GPU, or several under
+`torchrun`. Stops on SIGTERM, on Ctrl-C and after `--minutes` with a checkpoint, survives kill -9 with the
+last one, and goes on from it to the same numbers as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from models import checkpoint, settings
+from models.batches import Batch, Batches
+from models.checkpoint import CheckpointError
+from models.data import DataError, check_mark, open_tokenizer
+from models.embeddings import bilingual, count
+from models.paths import data_folder, runs_folder, tokenizer_path
+from models.progress import Progress
+from models.settings import Settings, SettingsError
+from models.trainer import Trainer, Worker
+from models.transformer import losses
+from models.validation import Validation
+from service.text.tokenizer import Tokenizer
+
+EMBEDDING_PAIRS = 60_000  # of each corpus, for the bilingual start
+MAX_LOADERS = 8  # processes that prepare batches while the accelerator computes
+CHECKPOINT = "checkpoint.pt"
+
+
+class Stream(IterableDataset[tuple[int, Batch]]):
+    """The batches from a position on, dealt out in turn to loader processes so that their order stays."""
+
+    def __init__(self, batches: Batches, position: int) -> None:
+        self._batches, self._position = batches, position
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        info = get_worker_info()
+        first, step = (info.id, info.num_workers) if info else (0, 1)
+        for position, plan in itertools.islice(self._batches.plans(self._position), first, None, step):
+            yield position, self._batches.collate(plan)
+
+
+class Stop:
+    """Says when to stop: on SIGTERM, on Ctrl-C, or when the time is over."""
+
+    def __init__(self, minutes: float) -> None:
+        self._deadline = time.monotonic() + 60 * minutes
+        self._asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, _: object) -> None:
+        self._asked = True
+        signal.signal(number, signal.SIG_DFL)  # whoever asks twice means at once
+
+    def __bool__(self) -> bool:
+        return self._asked or time.monotonic() > self._deadline
+
+
+class Every:
+    """A clock for what is due again and again, and may take a while itself."""
+
+    def __init__(self, minutes: float) -> None:
+        self._minutes, self._last = minutes, time.monotonic()
+
+    def is_due(self) -> bool:
+        """Tell whether the minutes have passed."""
+        return time.monotonic() - self._last >= 60 * self._minutes
+
+    def restart(self) -> None:
+        """Count from now."""
+        self._last = time.monotonic()
+
+
+def train(config: Settings, run: Path, stop: Stop, init: Path | None = None, *, fused: bool = True) -> None:
+    """Train until the configured number of tokens, or until told to stop.
+
+    Args:
+        run: Folder of this run; a checkpoint in it is resumed.
+        init: Weights to start from when there is no checkpoint yet.
+        fused: Compile the network first: two minutes, well spent where bf16 is native.
+
+    Raises:
+        CheckpointError, DataError, SettingsError: As their messages say; the last checkpoint is intact.
+    """
+    worker = Worker(config.training.precision)
+    try:
+        tokenizer = _tokenizer(config)
+        validation = Validation(data_folder() / "dev", tokenizer)
+        trainer = Trainer(config, worker)
+        _prepare(trainer, run / CHECKPOINT, init)
+        stream = _stream(trainer, tokenizer)
+        if worker.rank == 0:
+            (run / "config.json").write_text(json.dumps(config.to_dict(), indent=1))
+        _loop(trainer, stream, validation, run, stop, fused)
+    finally:
+        worker.close()
+
+
+def _tokenizer(config: Settings) -> Tokenizer:
+    tokenizer = open_tokenizer(tokenizer_path())
+    if tokenizer.num_pieces != config.model.vocabulary:
+        raise SettingsError(
+            f"model.vocabulary = {config.model.vocabulary}, but {tokenizer_path()} has {tokenizer.num_pieces} pieces"
+        )
+    check_mark(runs_folder() / "packed", tokenizer_path())
+    return tokenizer
+
+
+def _prepare(trainer: Trainer, path: Path, init: Path | None) -> None:
+    """Resume, or start from given weights, or from bilingual embeddings."""
+    if path.exists():
+        trainer.restore(checkpoint.load(path))
+    elif init is not None:
+        trainer.start_from(checkpoint.load_average(init), str(init))
+    else:
+        weights = trainer.network.state_dict()
+        if trainer.worker.rank == 0:
+            names = list(trainer.config.data.weights)
+            counts = count(runs_folder() / "packed", names, trainer.config.model.vocabulary, EMBEDDING_PAIRS)
+            weights["embedding.weight"] = bilingual(counts, trainer.config.model.width)
+        trainer.start_from(weights, "bilingual embeddings")
+
+
+def _stream(trainer: Trainer, tokenizer: Tokenizer) -> Iterator[tuple[int, Batch]]:
+    data, worker = trainer.config.data, trainer.worker
+    batches = Batches(
+        runs_folder() / "packed", tokenizer, data.weights,
+        batch_tokens=data.batch_tokens, max_tokens=data.max_tokens, seed=data.seed,
+        rank=worker.rank, world=worker.world, multiple=settings.PADDED_TO if worker.on_gpu else 1,
+    )  # fmt: skip
+    loader = DataLoader(
+        Stream(batches, trainer.position),
+        batch_size=None,  # they come as batches
+        num_workers=min(MAX_LOADERS, len(os.sched_getaffinity(0))) if worker.on_gpu else 0,
+        worker_init_fn=_leave_signals,
+    )
+    return iter(loader)
+
+
+def _leave_signals(_: int) -> None:
+    """Let the training alone decide when to stop: a signal to the whole group must not end its loaders."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _loop(
+    trainer: Trainer, stream: Iterator[tuple[int, Batch]], validation: Validation,
+    run: Path, stop: Stop, fused: bool,
+) -> None:  # fmt: skip
+    """Update until all tokens are seen; save and evaluate by the clock, and once more at the end."""
+    training, worker = trainer.config.training, trainer.worker
+    compute = torch.compile(losses, dynamic=True) if fused else losses
+    with Progress(run, training.total_tokens, trainer.tokens, quiet=worker.rank > 0) as progress:
+        saving = Every(training.minutes_between_checkpoints)
+        evaluating = Every(training.minutes_between_evaluations)
+        while trainer.tokens < training.total_tokens and not worker.any(bool(stop)):
+            began = time.monotonic()
+            measured = trainer.update([next(stream) for _ in range(trainer.num_batches())], compute)
+            trainer.seconds += time.monotonic() - began
+            if not math.isfinite(sum(measured.values())):
+                raise DataError(f"the loss is {measured} after {trainer.tokens:,} tokens: lower the rates")
+            progress.update(trainer.tokens, trainer.updates, trainer.seconds, measured)
+            if worker.rank == 0 and saving.is_due():
+                _save_or_warn(trainer, run / CHECKPOINT, progress)
+                saving.restart()
+            if worker.rank == 0 and evaluating.is_due():
+                progress.record({"tokens": trainer.tokens, **validation(trainer.network, trainer.average)})
+                evaluating.restart()
+        if worker.rank == 0:
+            checkpoint.save(trainer.state(), run / CHECKPOINT)
+            if trainer.tokens >= training.total_tokens:
+                progress.record({"tokens": trainer.tokens, **validation(trainer.network, trainer.average)})
+
+
+def _save_or_warn(trainer: Trainer, path: Path, progress: Progress) -> None:
+    """Save; a full disk is no reason to lose the hours since, so warn and try again later."""
+    try:
+        checkpoint.save(trainer.state(), path)
+    except CheckpointError as error:
+        progress.warn(str(error))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train a translation model.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument(
+        "--run", help="name of the run's folder under DRAGOMAN_RUNS (default: the file's name)"
+    )
+    parser.add_argument("--init", type=Path, help="start from the weights in this file")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop then, with a checkpoint (default: never)"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (default: all)")
+    parser.add_argument("--eager", action="store_true", help="do not compile the network")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Read the command line and train."""
+    arguments = _arguments()
+    stop = Stop(arguments.minutes)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    try:
+        config = settings.read(arguments.config, arguments.set)
+        run = runs_folder() / (arguments.run or arguments.config.stem)
+        run.mkdir(parents=True, exist_ok=True)
+        train(config, run, stop, arguments.init, fused=not arguments.eager)
+    except (SettingsError, CheckpointError, DataError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Dragoman, a translation inference microservice: everything that serves, and nothing that trains."""

@@ -1,0 +1,1 @@
+"""Which sentences share the next decoder step."""

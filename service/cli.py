@@ -1,0 +1,297 @@
+"""The command line, and the only place where objects are wired together."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, start_http_server
+from rich.console import Console
+from rich.progress import Progress
+
+from service import bundle, config, logs, terminal
+from service.batching.loop import Loop
+from service.batching.scheduler import Scheduler
+from service.bundle import Bundle
+from service.client import Client, ServerError
+from service.config import Settings
+from service.engine.runner import Runner
+from service.engine.session import kernel_set, usable_cores
+from service.errors import BundleError, ConfigError, DragomanError, NotServed, StartupError
+from service.metrics import Metrics
+from service.rpc.served import Served
+from service.rpc.server import Server, serve_until_stopped
+from service.text.languages import primary_language
+from service.text.tokenizer import Tokenizer
+from service.translation import Options, Translation
+from service.translator import Translator
+
+DEMO = "The agreement on the European Economic Area was signed in August 1992."
+NO_LIMIT = str(10**9)
+log = logging.getLogger(__name__)
+Translate = Callable[[list[str]], list[Translation]]
+
+
+def build(settings: Settings) -> tuple[Served, Metrics]:
+    """Load the bundle and start its loop.
+
+    Raises:
+        StartupError: The bundle cannot be served.
+    """
+    began = time.monotonic()
+    metrics = Metrics(CollectorRegistry())
+    checked = bundle.load(settings.bundle)
+    tokenizer = _tokenizer(checked)
+    positions = checked.manifest.shape["max_positions"]
+    if settings.max_sentence_tokens > positions:
+        raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
+    cores = usable_cores()
+    threads = settings.threads or cores
+    runner = Runner(checked, threads)
+    runner.warm_up()
+    limits = {"max_running": settings.max_running_sentences, "max_waiting": settings.max_queued_sentences}
+    loop = Loop(runner, Scheduler(**limits), metrics)
+    loop.start()
+    translator = Translator(
+        checked, tokenizer, loop, metrics, max_sentence_tokens=settings.max_sentence_tokens
+    )
+    for source, target in checked.manifest.pairs:
+        metrics.add_pair(f"{source}-{target}")
+    metrics.model_info.labels(checked.full_name).set(1)
+    metrics.model_load_seconds.set(time.monotonic() - began)
+    metrics.threads.set(threads)
+    metrics.cpu_limit_cores.set(cores)
+    served = Served(settings, checked, translator, loop, threads, cores, kernel_set(), time.time())
+    return served, metrics
+
+
+def _tokenizer(checked: Bundle) -> Tokenizer:
+    """Open the tokenizer of a bundle, and check that it is the one its graphs were made for."""
+    try:
+        tokenizer = Tokenizer.from_file(checked.path(bundle.TOKENIZER))
+    except ValueError as error:
+        raise BundleError(f"bundle {checked.folder}: {bundle.TOKENIZER}: {error}") from None
+    wanted = checked.manifest.shape["vocabulary"]
+    if tokenizer.num_pieces != wanted:
+        message = f"{bundle.TOKENIZER} has {tokenizer.num_pieces} pieces, {bundle.MANIFEST} says {wanted}"
+        raise BundleError(f"bundle {checked.folder}: {message}")
+    if unknown := {target for _, target in checked.manifest.pairs} - tokenizer.languages.keys():
+        message = f"{bundle.TOKENIZER} has no tag for {', '.join(sorted(unknown))}"
+        raise BundleError(f"bundle {checked.folder}: {message}")
+    return tokenizer
+
+
+def serve(settings: Settings) -> None:
+    """Run the server until it is told to stop."""
+    logs.configure(settings.log_level)
+    served, metrics = build(settings)
+    try:
+        with _metrics_server(settings, metrics) as metrics_port:
+
+            def announce(port: int) -> None:
+                log.info(
+                    "serving %s on %s port %d, metrics on port %s (%s, %d threads)",
+                    served.bundle.full_name, settings.host, port, metrics_port, served.kernel_set, served.threads,
+                )  # fmt: skip
+
+            asyncio.run(_serve(served, metrics, announce))
+    finally:
+        served.loop.close()
+
+
+@contextmanager
+def _metrics_server(settings: Settings, metrics: Metrics) -> Iterator[int | None]:
+    """Serve /metrics in a thread of its own, if wanted; yield the port."""
+    if settings.metrics_port < 0:
+        yield None
+        return
+    try:
+        server, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
+    except OSError as error:
+        address = f"{settings.host}:{settings.metrics_port}"
+        raise StartupError(f"cannot serve metrics on {address}: {error.strerror}") from None
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def _serve(served: Served, metrics: Metrics, announce: Callable[[int], None]) -> None:
+    await serve_until_stopped(Server(served, metrics), announce)
+
+
+def demo() -> None:
+    """Start a server, translate one sentence twice over gRPC, draw the alignments, stop."""
+    asyncio.run(_demo(config.read({"host": "127.0.0.1", "port": "0"}, os.environ)))
+
+
+async def _demo(settings: Settings) -> None:
+    served, metrics = build(settings)
+    server = Server(served, metrics)
+    port = await server.start()
+    print(f"{served.bundle.full_name} on 127.0.0.1:{port}\n")
+    try:
+        for target in ("fr", "es"):
+            await asyncio.to_thread(_demo_call, port, target)
+    finally:
+        await server.drain()
+
+
+def _demo_call(port: int, target: str) -> None:
+    with Client(f"127.0.0.1:{port}") as client:
+        [translation] = client.translate([DEMO], source="en", target=target, alignment=True)
+    print(f"en  {DEMO}\n{target}  {translation.text}\n")
+    terminal.draw(DEMO, translation.text, translation.sentences)
+
+
+@contextmanager
+def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Options]]:
+    """Yield what translates in this process, where nobody else waits and no call is too large."""
+    source, target = (primary_language(code) or code for code in (arguments.source, arguments.target))
+    served, _ = build(config.read({"max_queued_sentences": NO_LIMIT}, os.environ))
+    try:
+        if [source, target] not in served.bundle.manifest.pairs:
+            pairs = ", ".join(f"{s}->{t}" for s, t in served.bundle.manifest.pairs)
+            raise NotServed(f"the pair {source}->{target} is not served; served: {pairs}")
+        yield served.translator, Options(source, target, alignment=True)
+    finally:
+        served.loop.close()
+
+
+@contextmanager
+def _backend(arguments: argparse.Namespace) -> Iterator[Translate]:
+    """Yield a function that translates: on a server, or in this process."""
+    is_drawn = arguments.align or arguments.svg is not None
+    if arguments.server:
+        pair = {"source": arguments.source, "target": arguments.target}
+        with Client(arguments.server) as client:
+            yield lambda texts: client.translate(texts, **pair, alignment=is_drawn)
+        return
+    with _in_process(arguments) as (translator, options):
+        yield lambda texts: asyncio.run(translator.translate(texts, options))
+
+
+def translate(arguments: argparse.Namespace) -> None:
+    """Translate arguments, a file or standard input, line by line."""
+    lines = iter(arguments.text) if arguments.text else terminal.lines(arguments.file)
+    drawn = 0
+    is_typed = not arguments.text and arguments.file is None and os.isatty(0)
+    most = 1 if is_typed else terminal.LINES_PER_CALL
+    is_shown = arguments.file is not None and sys.stderr.isatty() and not sys.stdout.isatty()
+    bar = Progress(
+        console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False, disable=not is_shown
+    )
+    with _backend(arguments) as run, bar as progress:
+        size = arguments.file.stat().st_size if arguments.file else None
+        task = progress.add_task("translating", total=size or None)
+        for chunk in terminal.chunks(lines, most):
+            for text, done in zip(chunk, run(chunk), strict=True):
+                print(done.text, flush=True)
+                terminal.warn(done)
+                if arguments.align:
+                    print()
+                    terminal.draw(text, done.text, done.sentences)
+                drawn = terminal.write_figures(arguments.svg, text, done, drawn)
+                progress.advance(task, len(text.encode()) + 1)
+
+
+def align(arguments: argparse.Namespace) -> None:
+    """Align a given sentence pair and draw it."""
+    source, target = arguments.source_text, arguments.target_text
+    if arguments.server:
+        with Client(arguments.server) as client:
+            [done] = client.align([(source, target)], source=arguments.source, target=arguments.target)
+    else:
+        with _in_process(arguments) as (translator, options):
+            done = asyncio.run(translator.align(source, target, options))
+    terminal.draw(source, target, [done])
+    print(f"mean log-probability of a target token: {done.score:.3f}")
+    if arguments.svg is not None:
+        arguments.svg.write_text(terminal.svg(source, target, done), encoding="utf-8")
+
+
+def models(arguments: argparse.Namespace) -> None:
+    """Print what a server serves."""
+    with Client(arguments.server) as client:
+        print(json.dumps(client.models(), indent=2, ensure_ascii=False))
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Check a bundle and say what it is."""
+    checked = bundle.load(arguments.bundle)
+    pairs = ", ".join(f"{source}->{target}" for source, target in checked.manifest.pairs)
+    print(f"{checked.full_name}: {checked.manifest.precision}, {pairs}, complete and unaltered")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dragoman", description="Translate and align, as a server or right here."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    config.add_flags(commands.add_parser("serve", help="run the gRPC server", allow_abbrev=False))
+    commands.add_parser("demo", help="one sentence over a real server, with its alignment")
+    add = commands.add_parser("translate", help="translate arguments, a file or standard input")
+    add.add_argument("text", nargs="*", metavar="TEXT", help="default: each line of standard input")
+    add.add_argument("--file", type=Path, help="translate each line of this file")
+    add.add_argument("--align", action="store_true", help="draw the alignment")
+    pair = commands.add_parser("align", help="align a given sentence pair")
+    pair.add_argument("source_text", metavar="SOURCE")
+    pair.add_argument("target_text", metavar="TARGET")
+    for command in (add, pair):
+        command.add_argument("--from", dest="source", required=True, metavar="LANGUAGE")
+        command.add_argument("--to", dest="target", required=True, metavar="LANGUAGE")
+        command.add_argument(
+            "--server", metavar="HOST:PORT", help="ask this server (default: in this process)"
+        )
+        command.add_argument("--svg", type=Path, metavar="FILE", help="write the alignment as a picture")
+    listed = commands.add_parser("models", help="say what a server serves")
+    listed.add_argument("--server", default="localhost:50051", metavar="HOST:PORT")
+    checked = commands.add_parser("check", help="check a bundle")
+    checked.add_argument("bundle", type=Path)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.command == "translate" and arguments.text and arguments.file:
+        raise ConfigError("give texts or --file, not both")
+    if arguments.command == "serve":
+        serve(config.read(vars(arguments), os.environ))
+    elif arguments.command == "demo":
+        demo()
+    else:
+        commands = {"translate": translate, "align": align, "models": models, "check": check}
+        commands[arguments.command](arguments)
+    sys.stdout.flush()
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run one command, by default that of the process; whatever is wrong is one line on standard error."""
+    arguments = _parser().parse_args(given)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        _run(arguments)
+    except BrokenPipeError:  # `head` has seen enough; nor shall Python complain at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except UnicodeError as error:
+        raise SystemExit(f"dragoman: the input is not UTF-8: {error}") from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise SystemExit(f"dragoman: {where}{error.strerror or error}") from None
+    except (ServerError, DragomanError) as error:
+        raise SystemExit(f"dragoman: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

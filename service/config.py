@@ -1,0 +1,138 @@
+"""Every setting of the server, read once from flags, environment and defaults, in that order.
+
+The only module that knows the environment, which it is given as a mapping. Unknown names are refused: a
+misspelt setting that is silently ignored costs somebody a night.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from service.errors import ConfigError, quoted
+
+PREFIX = "DRAGOMAN_"
+# Names that belong to training, in whose shell a server may well be started.
+FOREIGN = {"DRAGOMAN_DATA", "DRAGOMAN_RUNS"}
+# What Kubernetes tells every pod about a Service called `dragoman` or `dragoman-...`.
+_KUBERNETES_NAME = re.compile(
+    r"DRAGOMAN_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://\S+")
+_KINDS = {int: "whole number", float: "number", bool: "yes or no"}
+LOG_LEVELS = ("debug", "info", "warning", "error")
+DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "models" / "bundles" / "default"
+
+
+def _setting(
+    default: Any, help: str, low: float | None = None, high: float | None = None, one_of: tuple[str, ...] = ()
+) -> Any:
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "one_of": one_of})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one server. Each help text says when to change the value."""
+
+    host: str = _setting("0.0.0.0", "address to listen on; 127.0.0.1 keeps other machines out")
+    port: int = _setting(50051, "port of the gRPC service; 0 takes a free one", 0, 65535)
+    metrics_port: int = _setting(9464, "port of /metrics, 0: a free one, -1: none", -1, 65535)
+    bundle: Path = _setting(DEFAULT_BUNDLE, "directory of the model")  # noqa: RUF009 - a Path is immutable
+    threads: int = _setting(0, "processor threads of the engine; 0: as many as this process may use", 0, 1024)
+    max_running_sentences: int = _setting(
+        32, "decoder rows; more raise throughput, latency and memory", 1, 1024
+    )
+    max_queued_sentences: int = _setting(
+        2000, "sentences that may wait; more only make callers wait longer", 1
+    )
+    max_sentence_tokens: int = _setting(
+        160, "longer sentences, marks included, are cut at a clause; at most the model's positions", 16, 1024
+    )
+    max_texts: int = _setting(256, "texts in one call; fewer let callers take turns more often", 1)
+    max_code_points: int = _setting(20_000, "code points in one text; raise it for whole documents", 1)
+    max_call_code_points: int = _setting(
+        200_000, "code points in one call; more let one caller fill the queue", 1
+    )
+    max_message_bytes: int = _setting(
+        4 * 1024 * 1024, "bytes in one request; raise it with the limits of texts", 1024, 2**31 - 1
+    )
+    default_deadline_seconds: float = _setting(
+        60.0, "time for calls that bring no deadline; lower it if callers give up earlier", 0.1
+    )
+    drain_seconds: float = _setting(
+        30.0, "time for running calls after SIGTERM; keep below the grace period of the platform", 0
+    )
+    reflection: bool = _setting(True, "answer reflection requests; switch off to hide the contract")
+    log_level: str = _setting("info", "how much is logged; debug to find a fault", one_of=LOG_LEVELS)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add one flag for each setting; a flag that is not given leaves no trace in the result."""
+    for item in fields(Settings):
+        flag = "--" + item.name.replace("_", "-")
+        choices = item.metadata["one_of"]
+        help_ = item.metadata["help"] + (f"; one of {', '.join(choices)}" if choices else "")
+        help_ += f" (default: {item.default}; environment: {PREFIX}{item.name.upper()})"
+        parser.add_argument(flag, default=argparse.SUPPRESS, metavar="VALUE", help=help_.replace("%", "%%"))
+
+
+def read(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """Build the settings.
+
+    Args:
+        flags: By the name of the setting; they win over the environment.
+
+    Raises:
+        ConfigError: An unknown DRAGOMAN_ variable, or a value that does not fit.
+    """
+    known = {item.name: item for item in fields(Settings)}
+    given: dict[str, tuple[str, str]] = {}  # name -> (where it was said, value)
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX) or _is_foreign(variable, value):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in known:
+            raise ConfigError(f"{variable}: no such setting; `dragoman serve --help` lists them")
+        given[name] = (variable, value)
+    given |= {name: ("--" + name.replace("_", "-"), value) for name, value in flags.items() if name in known}
+    values = {name: _parse(where, value, known[name]) for name, (where, value) in given.items()}
+    return Settings(**values)
+
+
+def _is_foreign(variable: str, value: str) -> bool:
+    """Tell whether a variable with our prefix was not meant for the server."""
+    if variable in FOREIGN or _KUBERNETES_NAME.fullmatch(variable):
+        return True
+    return variable.endswith("_PORT") and _KUBERNETES_PORT.fullmatch(value) is not None
+
+
+def _parse(where: str, value: str, item: Any) -> Any:
+    said = f"{where}={quoted(value)}"
+    kind, limits = type(item.default), item.metadata
+    try:
+        parsed = _boolean(value) if kind is bool else kind(value)
+    except ValueError:
+        raise ConfigError(f"{said}: not a {_KINDS[kind]}") from None
+    if limits["one_of"] and parsed not in limits["one_of"]:
+        raise ConfigError(f"{said}: must be one of {', '.join(limits['one_of'])}")
+    low, high = limits["low"], limits["high"]
+    if low is not None and not (low <= parsed <= (math.inf if high is None else high) and parsed < math.inf):
+        raise ConfigError(f"{said}: must be {_bounds(low, high)}")
+    return parsed
+
+
+def _boolean(value: str) -> bool:
+    if value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if value.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(value)
+
+
+def _bounds(low: float, high: float | None) -> str:
+    return f"at least {low}" if high is None else f"between {low} and {high}"

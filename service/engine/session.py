@@ -1,0 +1,53 @@
+"""onnxruntime sessions for the two graphs of a bundle."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import onnxruntime
+
+from service.bundle import DECODER, ENCODER, Bundle
+from service.errors import BundleError
+
+
+def usable_cores() -> int:
+    """Return the processors this process may run on, not those of the host."""
+    return len(os.sched_getaffinity(0))
+
+
+def kernel_set() -> str:
+    """Return the widest instruction set that decides which kernels run, and with them the last bits."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine()
+    flags = set(text.split())
+    known = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "asimddp", "asimd")
+    return next((flag for flag in known if flag in flags), platform.machine())
+
+
+def open_sessions(
+    bundle: Bundle, threads: int
+) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
+    """Return the encoder and the decoder session.
+
+    Raises:
+        BundleError: The graphs are intact but this runtime cannot run them.
+    """
+    try:
+        return _open(bundle.path(ENCODER), threads), _open(bundle.path(DECODER), threads)
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, all of which mean the same here
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise BundleError(f"bundle {bundle.folder}: onnxruntime cannot load it: {first_line}") from None
+
+
+def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # its warnings are about graph optimisation, of no use to an operator
+    # A waiting thread must not burn a core that the container is billed, and limited, for.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,96 @@
+"""Every time series the server exports, named in one place. Built once in `service.cli`, never a global."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256)
+_CODES = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+    "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+# Why calls are refused: those of the contract that this version knows.
+REASONS = (
+    "EMPTY_REQUEST", "INVALID_LANGUAGE_CODE", "SAME_LANGUAGE", "INVALID_OPTION", "WORDS_NOT_IN_TEXT",
+    "NOT_YET_SERVED", "MALFORMED_MESSAGE", "TOO_MANY_TEXTS", "TEXT_TOO_LONG", "REQUEST_TOO_LONG",
+    "LANGUAGE_NOT_SERVED", "PAIR_NOT_SERVED", "MODEL_NOT_SERVED", "VERSION_NOT_SERVED",
+    "QUEUE_FULL", "DEADLINE_PASSED", "STARTING", "DRAINING", "INTERNAL_ERROR",
+)  # fmt: skip
+METHODS = ("Translate", "StreamTranslate", "Align", "DetectLanguage", "ListModels")
+SERVICE = "dragoman.v1.TranslationService"
+
+
+class Metrics:
+    """The series of one server; label sets that are known beforehand start at 0."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.queue_wait_seconds = Histogram(
+            "dragoman_queue_wait_seconds", "Time a sentence waited for a decoder row.",
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.queue_depth = Gauge("dragoman_queue_depth", "Sentences that wait.", registry=registry)
+        self.running_sentences = Gauge(
+            "dragoman_running_sentences", "Decoder rows in use.", registry=registry
+        )
+        self.batch_rows = Histogram(
+            "dragoman_batch_rows", "Sentences that shared a decoder step.", buckets=_ROWS, registry=registry
+        )
+        self.decode_step_seconds = Histogram(
+            "dragoman_decode_step_seconds", "Time of one decoder step.", buckets=_SECONDS, registry=registry
+        )
+        self.stage_seconds = Histogram(
+            "dragoman_stage_seconds", "Time of one pass through a stage.", ["stage"],
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        for stage in ("split", "encode"):
+            self.stage_seconds.labels(stage)
+        self.source_tokens = Counter(
+            "dragoman_source_tokens", "Source pieces read.", ["pair"], registry=registry
+        )
+        self.target_tokens = Counter(
+            "dragoman_target_tokens", "Target pieces written.", ["pair"], registry=registry
+        )
+        self.characters = Counter("dragoman_characters", "Code points of texts.", ["pair"], registry=registry)
+        self.rejected = Counter("dragoman_rejected", "Calls refused.", ["reason"], registry=registry)
+        for reason in REASONS:
+            self.rejected.labels(reason)
+        self._add_model(registry)
+        self._add_calls(registry)
+
+    def _add_model(self, registry: CollectorRegistry) -> None:
+        """Add what does not change while the server runs."""
+        self.model_info = Gauge(
+            "dragoman_model_info", "1 for each loaded model.", ["model"], registry=registry
+        )
+        self.model_load_seconds = Gauge(
+            "dragoman_model_load_seconds", "Time to load the model.", registry=registry
+        )
+        self.threads = Gauge("dragoman_threads", "Processor threads of the engine.", registry=registry)
+        self.cpu_limit_cores = Gauge(
+            "dragoman_cpu_limit_cores", "Processors the process may use.", registry=registry
+        )
+
+    def _add_calls(self, registry: CollectorRegistry) -> None:
+        """Add what every gRPC dashboard expects, under the names of the usual middleware."""
+        labels = ["grpc_type", "grpc_service", "grpc_method"]
+        self.started = Counter("grpc_server_started", "Calls begun.", labels, registry=registry)
+        self.handled = Counter(
+            "grpc_server_handled", "Calls ended.", [*labels, "grpc_code"], registry=registry
+        )
+        self.handling_seconds = Histogram(
+            "grpc_server_handling_seconds", "Time of a call.", labels, buckets=_SECONDS, registry=registry
+        )
+        for method in METHODS:
+            kind = "bidi_stream" if method.startswith("Stream") else "unary"
+            self.started.labels(kind, SERVICE, method)
+            for code in _CODES:
+                self.handled.labels(kind, SERVICE, method, code)
+            self.handling_seconds.labels(kind, SERVICE, method)
+
+    def add_pair(self, pair: str) -> None:
+        """Start the series of one direction at 0."""
+        for counter in (self.source_tokens, self.target_tokens, self.characters):
+            counter.labels(pair)

@@ -1,0 +1,177 @@
+"""Plain types to replies: every field, in the units that the caller asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from itertools import accumulate
+from typing import Any
+
+from service.bundle import Manifest
+from service.config import Settings
+from service.errors import DragomanError
+from service.pb.dragoman.v1 import translation_pb2 as pb
+from service.rpc.served import Served
+from service.rpc.status import number_of
+from service.text.spans import Span
+from service.translation import Finish, FlagKind, Options, TranslatedSentence, Translation
+
+FINISH = {
+    Finish.STOP: pb.FINISH_REASON_STOP,
+    Finish.LENGTH: pb.FINISH_REASON_LENGTH,
+    Finish.FORCED: pb.FINISH_REASON_UNSPECIFIED,
+}
+FLAGS = {
+    FlagKind.TARGET_CUT: pb.FLAG_KIND_TARGET_CUT,
+    FlagKind.SENTENCE_SPLIT: pb.FLAG_KIND_SENTENCE_SPLIT,
+}
+Offsets = Callable[[Span], pb.Span]
+
+
+def offsets(text: str, unit: int) -> Offsets:
+    """Return how to write spans of a text in the caller's unit."""
+    if unit == pb.OFFSET_UNIT_UNSPECIFIED:
+        return lambda span: pb.Span(start=span.start, end=span.end)
+    if unit == pb.OFFSET_UNIT_UTF8_BYTE:
+        sizes = (len(character.encode()) for character in text)
+    else:
+        sizes = (1 + (ord(character) > 0xFFFF) for character in text)
+    places = list(accumulate(sizes, initial=0))
+    return lambda span: pb.Span(start=places[span.start], end=places[span.end])
+
+
+def pack_sentence(sentence: TranslatedSentence, output: Any, source: Offsets, target: Offsets) -> pb.Sentence:
+    """Return the message of one sentence, with what was asked for."""
+    message = pb.Sentence(
+        source_span=source(sentence.source_span),
+        target_span=target(sentence.target_span),
+        score=sentence.score,
+        finish_reason=FINISH[sentence.finish],
+    )
+    if sentence.words is not None:
+        message.source_words.extend(pb.Word(span=source(span)) for span in sentence.words.source)
+        message.target_words.extend(pb.Word(span=target(span)) for span in sentence.words.target)
+        message.links.extend(
+            pb.AlignmentLink(source_word=s, target_word=t, weight=weight)
+            for s, t, weight in sentence.words.links
+        )
+    is_soft = output.alignment == pb.ALIGNMENT_MODE_SOFT
+    if output.tokens or is_soft:
+        for tokens, packed, place in (
+            (sentence.source_tokens, message.source_tokens, source),
+            (sentence.target_tokens, message.target_tokens, target),
+        ):
+            packed.extend(
+                pb.Token(piece=token.piece, span=place(token.span), log_probability=token.log_probability)
+                for token in tokens
+            )
+    if is_soft:
+        rows, columns = sentence.attention.shape
+        message.attention.rows, message.attention.columns = rows, columns
+        message.attention.weights.extend(sentence.attention.ravel().tolist())
+    return message
+
+
+def pack_translation(
+    source: str, translation: Translation, options: Options, model: str, output: Any
+) -> pb.Translation:
+    """Return the message of one text."""
+    to_source = offsets(source, output.offset_unit)
+    to_target = offsets(translation.text, output.offset_unit)
+    return pb.Translation(
+        translated_text=translation.text,
+        source_language_code=options.source,
+        model=model,
+        sentences=[
+            pack_sentence(sentence, output, to_source, to_target) for sentence in translation.sentences
+        ],
+        flags=[
+            pb.Flag(
+                kind=FLAGS[flag.kind],
+                source_span=to_source(flag.source_span),
+                target_span=to_target(flag.target_span),
+                value=flag.value,
+            )
+            for flag in translation.flags
+        ],
+    )
+
+
+def pack_error(error: DragomanError) -> pb.TextError:
+    """Return the message of a text that failed alone."""
+    return pb.TextError(
+        code=number_of(error), message=error.message, reason=error.reason, metadata=error.metadata
+    )
+
+
+def pack_metadata(
+    sentences: Sequence[TranslatedSentence], model: str, request_id: str
+) -> pb.ResponseMetadata:
+    """Return what a call cost."""
+    times = [sentence.times for sentence in sentences]
+    return pb.ResponseMetadata(
+        queue_seconds=max((time.queue for time in times), default=0.0),
+        encode_seconds=max((time.encode for time in times), default=0.0),
+        decode_seconds=max((time.decode for time in times), default=0.0),
+        source_tokens=sum(len(sentence.source_tokens) for sentence in sentences),
+        target_tokens=sum(len(sentence.target_tokens) for sentence in sentences),
+        model_version=model,
+        request_id=request_id,
+    )
+
+
+def pack_models(served: Served) -> pb.ListModelsResponse:
+    """Return what is served, within which limits, on what."""
+    model = _model(served.bundle.manifest, served)
+    runtime = pb.Runtime(
+        server_version=_installed("dragoman"),
+        engine_version=f"onnxruntime {_installed('onnxruntime')}",
+        kernel_set=served.kernel_set,
+        num_threads=served.threads,
+        cpu_limit_cores=served.cores,
+    )
+    return pb.ListModelsResponse(models=[model], limits=_limits(served.settings), runtime=runtime)
+
+
+def _model(manifest: Manifest, served: Served) -> pb.Model:
+    model = pb.Model(
+        name=manifest.name,
+        version=manifest.version,
+        is_default=True,
+        checksum=served.bundle.checksum,
+        language_pairs=[
+            pb.LanguagePair(source_language_code=source, target_language_code=target)
+            for source, target in manifest.pairs
+        ],
+        max_source_tokens=served.settings.max_sentence_tokens,
+        max_target_tokens=manifest.max_target_tokens,
+        vocabulary_size=manifest.shape["vocabulary"],
+        num_parameters=manifest.num_parameters,
+        precision={"fp32": "float32"}.get(manifest.precision, manifest.precision),
+        alignment_head=pb.AlignmentHead(
+            layer=manifest.alignment.layer, head=manifest.alignment.head, guided=True
+        ),
+    )
+    model.load_time.FromMilliseconds(round(1000 * served.loaded_at))
+    return model
+
+
+def _limits(settings: Settings) -> pb.Limits:
+    return pb.Limits(
+        max_texts_per_call=settings.max_texts,
+        max_code_points_per_text=settings.max_code_points,
+        max_code_points_per_call=settings.max_call_code_points,
+        max_message_bytes=settings.max_message_bytes,
+        default_beam_size=1,
+        max_beam_size=1,
+        default_deadline_seconds=settings.default_deadline_seconds,
+        max_queued_sentences=settings.max_queued_sentences,
+        max_running_sentences=settings.max_running_sentences,
+    )
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # run from a checkout, or a build under another name
+        return "unknown"

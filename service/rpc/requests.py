@@ -1,0 +1,185 @@
+"""Requests to plain types: every check, in the words and with the details that the contract promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.bundle import Bundle
+from service.config import Settings
+from service.errors import InvalidRequest, NotServed, NotYetServed, OverLimit, quoted
+from service.pb.dragoman.v1 import translation_pb2 as pb
+from service.text.languages import primary_language
+from service.text.spans import Span
+from service.translation import Options
+
+MAX_BEAM_SIZE = 8  # of the contract; what is more than 1 is not served yet
+MAX_LENGTH_PENALTY = 5
+MIME_TYPES = ("", "text/plain", "text/html")
+
+
+class Checks:
+    """What a request must satisfy on this server with this bundle."""
+
+    def __init__(self, settings: Settings, bundle: Bundle) -> None:
+        self._settings, self._bundle = settings, bundle
+        self._pairs = {(source, target) for source, target in bundle.manifest.pairs}
+        self._max_target_tokens = bundle.manifest.max_target_tokens
+
+    def options(self, request: Any, *, aligns: bool = False) -> Options:
+        """Return the options of a TranslateRequest or AlignRequest.
+
+        Raises:
+            InvalidRequest, NotServed: As the contract says.
+        """
+        _check_values(request)
+        _refuse_unserved(request)
+        self._model(request.model)
+        source = self._language("source_language_code", request.source_language_code)
+        target = self._language("target_language_code", request.target_language_code)
+        if source == target:
+            raise InvalidRequest(
+                f"source and target are the same language, {source}",
+                field="target_language_code", reason="SAME_LANGUAGE",
+            )  # fmt: skip
+        if (source, target) not in self._pairs:
+            served = ", ".join(f"{s}->{t}" for s, t in sorted(self._pairs))
+            message = f"the pair {source}->{target} is not served; served: {served}"
+            raise NotServed(message, reason="PAIR_NOT_SERVED", served=served)
+        wants_words = aligns or request.output.alignment != pb.ALIGNMENT_MODE_UNSPECIFIED
+        limit = 0 if aligns else self._target_limit(request.decoding.max_target_tokens)
+        return Options(source, target, limit, alignment=wants_words)
+
+    def sizes(self, field: str, texts: Sequence[str]) -> None:
+        """Check the number of texts of a call and their length together.
+
+        Raises:
+            InvalidRequest: There is none.
+            OverLimit: There is too much.
+        """
+        if not texts:
+            raise InvalidRequest(f"{field} is empty", field=field, reason="EMPTY_REQUEST")
+        self._limit(f"items in {field}", field, self._settings.max_texts, len(texts), "TOO_MANY_TEXTS")
+        total = sum(map(len, texts))
+        limit = self._settings.max_call_code_points
+        self._limit(f"code points in {field}", field, limit, total, "REQUEST_TOO_LONG")
+
+    def text(self, field: str, text: str) -> None:
+        """Check one text.
+
+        Raises:
+            OverLimit: It is too long.
+        """
+        self._limit(
+            f"code points in {field}", field, self._settings.max_code_points, len(text), "TEXT_TOO_LONG"
+        )
+
+    def _limit(self, what: str, field: str, limit: int, actual: int, reason: str) -> None:
+        if actual > limit:
+            raise OverLimit(what, field=field, limit=limit, actual=actual, reason=reason)
+
+    def _language(self, field: str, code: str) -> str:
+        language = primary_language(code)
+        if language is None:
+            said = f"{quoted(code)} is not a language code" if code else "a language is required"
+            message = f"{field}: {said}"
+            raise InvalidRequest(message, field=field, reason="INVALID_LANGUAGE_CODE")
+        if language not in self._bundle.languages:
+            served = ", ".join(self._bundle.languages)
+            raise NotServed(f"{field}: {language} is not served; served: {served}", served=served)
+        return language
+
+    def _model(self, wanted: str) -> None:
+        if not wanted:
+            return
+        name, at, version = wanted.partition("@")
+        manifest, served = self._bundle.manifest, self._bundle.full_name
+        if name != manifest.name:
+            message = f"model {quoted(name)} is not served; served: {served}"
+            raise NotServed(message, reason="MODEL_NOT_SERVED", served=served)
+        if at and version != manifest.version:
+            message = f"version {quoted(version)} of {name} is not served; served: {served}"
+            raise NotServed(message, reason="VERSION_NOT_SERVED", served=served)
+
+    def _target_limit(self, wanted: int) -> int:
+        if not 0 <= wanted <= self._max_target_tokens:
+            field = "decoding.max_target_tokens"
+            message = f"{field}: {wanted}, must be between 1 and {self._max_target_tokens}"
+            raise InvalidRequest(message, field=field, limit=self._max_target_tokens, actual=wanted)
+        return wanted
+
+
+def _check_values(request: Any) -> None:
+    """Refuse values that the contract does not have.
+
+    Raises:
+        InvalidRequest: Saying which values there are.
+    """
+    for field, value, kind in (
+        ("output.alignment", request.output.alignment, pb.AlignmentMode),
+        ("output.offset_unit", request.output.offset_unit, pb.OffsetUnit),
+        ("priority", request.priority, pb.Priority),
+    ):
+        if value not in kind.values():
+            raise InvalidRequest(f"{field}: {value} is none of {', '.join(kind.keys())}", field=field)
+    if not isinstance(request, pb.TranslateRequest):
+        return
+    if request.mime_type not in MIME_TYPES:
+        message = f"mime_type: {quoted(request.mime_type)} is neither text/plain nor text/html"
+        raise InvalidRequest(message, field="mime_type")
+    decoding = request.decoding
+    for field, number, high in (
+        ("beam_size", decoding.beam_size, MAX_BEAM_SIZE),
+        ("num_alternatives", decoding.num_alternatives, decoding.beam_size or 1),
+        ("length_penalty", decoding.length_penalty, MAX_LENGTH_PENALTY),
+    ):
+        if not 0 <= number <= high:  # neither is not a number
+            field = f"decoding.{field}"
+            message = f"{field}: {number}, must be between 0 and {high}"
+            raise InvalidRequest(message, field=field, limit=high, actual=number)
+
+
+def _refuse_unserved(request: Any) -> None:
+    """Refuse what the contract has and this version has not; nothing is ever ignored.
+
+    Raises:
+        NotYetServed: Saying what.
+    """
+    unserved = {
+        "output.word_confidence": request.output.word_confidence,
+        "priority": request.priority == pb.PRIORITY_BULK,
+    }
+    if isinstance(request, pb.TranslateRequest):
+        decoding = request.decoding
+        unserved |= {
+            "mime_type": request.mime_type == "text/html",
+            "glossary": request.glossary,
+            "do_not_translate": request.do_not_translate,
+            "decoding.beam_size": decoding.beam_size > 1,
+            "decoding.num_alternatives": decoding.num_alternatives,
+            "decoding.length_penalty": decoding.HasField("length_penalty"),
+            "decoding.target_prefix": decoding.target_prefix,
+        }
+    for field, is_set in unserved.items():
+        if is_set:
+            raise NotYetServed(field)
+    if not request.source_language_code:
+        raise NotYetServed("source_language_code", "detecting the language (an empty source_language_code)")
+
+
+def locate_words(field: str, text: str, words: Sequence[str]) -> list[Span] | None:
+    """Find the caller's words in a text; None if the caller gave none.
+
+    Raises:
+        InvalidRequest: They do not occur in this order and without overlap.
+    """
+    spans: list[Span] = []
+    end = 0
+    for index, word in enumerate(words):
+        start = text.find(word, end) if word else -1
+        if start < 0:
+            message = f"{field}[{index}]: {quoted(word)} does not occur in the text after the words before it"
+            raise InvalidRequest(message, field=f"{field}[{index}]", reason="WORDS_NOT_IN_TEXT")
+        end = start + len(word)
+        spans.append(Span(start, end))
+    return spans or None

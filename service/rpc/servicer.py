@@ -1,0 +1,120 @@
+"""One short method per rpc: unpack, translate, pack."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+
+from service.errors import DragomanError, InvalidRequest
+from service.pb.dragoman.v1 import translation_pb2 as pb
+from service.rpc import replies
+from service.rpc.calls import Calls
+from service.rpc.requests import Checks, locate_words
+from service.rpc.served import Served
+from service.translation import Options, TranslatedSentence
+
+
+class Servicer:
+    """The methods of `dragoman.v1.TranslationService`."""
+
+    def __init__(self, served: Served) -> None:
+        self._served, self._translator = served, served.translator
+        self._model = served.bundle.full_name
+        self._checks = Checks(served.settings, served.bundle)
+
+    def handlers(self, calls: Calls) -> grpc.GenericRpcHandler[Any, Any]:
+        """Return the service as gRPC wants it."""
+        return calls.service(
+            {
+                "Translate": (pb.TranslateRequest, self.translate),
+                "Align": (pb.AlignRequest, self.align),
+                "ListModels": (pb.ListModelsRequest, self.list_models),
+            }
+        )
+
+    async def translate(self, request: Any, request_id: str) -> pb.TranslateResponse:
+        """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
+        options = self._checks.options(request)
+        self._checks.sizes("contents", request.contents)
+        errors: dict[int, DragomanError] = {}
+        for index, text in enumerate(request.contents):
+            try:
+                self._checks.text(f"contents[{index}]", text)
+            except DragomanError as error:
+                errors[index] = error
+        good = [text for index, text in enumerate(request.contents) if index not in errors]
+        if not good:
+            raise errors[0]
+        done = iter(await self._translator.translate(good, options))
+        reply = pb.TranslateResponse()
+        sentences: list[TranslatedSentence] = []
+        for index, text in enumerate(request.contents):
+            if index in errors:
+                failed = replies.pack_error(errors[index])
+                reply.translations.add(source_language_code=options.source, error=failed)
+                continue
+            translation = next(done)
+            sentences += translation.sentences
+            packed = replies.pack_translation(text, translation, options, self._model, request.output)
+            reply.translations.append(packed)
+        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, request_id))
+        return reply
+
+    async def align(self, request: Any, request_id: str) -> pb.AlignResponse:
+        """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
+        options = self._checks.options(request, aligns=True)
+        pairs = [_joined(pair) for pair in request.pairs]
+        self._checks.sizes("pairs", [source + target for source, target in pairs])
+        try:
+            async with asyncio.TaskGroup() as group:  # if one cannot be queued, none need go on
+                tasks = [
+                    group.create_task(self._align_pair(f"pairs[{index}]", pair, options, request.output))
+                    for index, pair in enumerate(request.pairs)
+                ]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        outcomes = [task.result() for task in tasks]
+        errors = [outcome for outcome in outcomes if isinstance(outcome, InvalidRequest)]
+        if len(errors) == len(outcomes):
+            raise errors[0]
+        reply = pb.AlignResponse()
+        sentences: list[TranslatedSentence] = []
+        for outcome in outcomes:
+            if isinstance(outcome, InvalidRequest):
+                reply.alignments.add(error=replies.pack_error(outcome))
+                continue
+            sentences.append(outcome[0])
+            reply.alignments.append(outcome[1])
+        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, request_id))
+        return reply
+
+    async def _align_pair(
+        self, field: str, pair: Any, options: Options, output: Any
+    ) -> tuple[TranslatedSentence, pb.Sentence] | InvalidRequest:
+        """Align one pair, or return what is wrong with it."""
+        source, target = _joined(pair)
+        try:
+            self._checks.text(f"{field}.source_text", source)
+            self._checks.text(f"{field}.target_text", target)
+            words = (
+                locate_words(f"{field}.source_words", source, pair.source_words),
+                locate_words(f"{field}.target_words", target, pair.target_words),
+            )
+            done = await self._translator.align(source, target, options, *words, field=field)
+        except InvalidRequest as error:
+            return error
+        places = (replies.offsets(text, output.offset_unit) for text in (source, target))
+        return done, replies.pack_sentence(done, output, *places)
+
+    async def list_models(self, request: Any, request_id: str) -> pb.ListModelsResponse:
+        """Say what is served, within which limits, on what."""
+        return replies.pack_models(self._served)
+
+
+def _joined(pair: Any) -> tuple[str, str]:
+    """Return both texts of a pair; one that is not given is its words, joined by single spaces."""
+    source = pair.source_text or " ".join(pair.source_words)
+    target = pair.target_text or " ".join(pair.target_words)
+    return source, target

@@ -1,0 +1,86 @@
+"""Bring a sentence to the one typographic form that the model knows.
+
+Between *sentences* and *tokenizer* on the path of a text, and used word for word by training, so that
+the model never meets a form it was not trained on. Offsets lead every normalised character back to the
+caller's own characters.
+"""
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+# One convention for what keyboards and style guides write differently. The model sees, and writes, the
+# plain form; every key is one code point, so only NFC and dropped characters can change the length.
+_TYPOGRAPHY = {
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u00b4\u2032", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033", '"'),
+    "\u2026": "...",
+    **dict.fromkeys("\u2010\u2011", "-"),
+}
+# Invisible characters carry no meaning for a translation: soft hyphen, zero-width space, word joiner,
+# byte-order mark, bidirectional controls. The zero-width joiner stays: it holds emoji together.
+_INVISIBLE = "\u00ad\u200b\u2060\ufeff\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_CONTROL = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()]
+_TABLE = str.maketrans({**_TYPOGRAPHY, **dict.fromkeys([*_INVISIBLE, *_CONTROL], "")})
+_UNUSUAL = re.compile(r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\u00b3\u00b5-\u024f]|  |^ | $")
+
+
+class Normalized(NamedTuple):
+    """A normalised sentence and, for each of its characters, the half-open span it came from."""
+
+    text: str
+    starts: list[int]
+    ends: list[int]
+
+
+def normalize(text: str) -> str:
+    """Return the normalised text alone, fast: NFC, plain quotes, single spaces, nothing invisible."""
+    if _UNUSUAL.search(text) is None:  # almost every sentence
+        return text
+    return " ".join(unicodedata.normalize("NFC", text.translate(_TABLE)).split())
+
+
+def normalize_with_offsets(text: str) -> Normalized:
+    """Return the same text as `normalize`, with the way back to the caller's characters."""
+    characters: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for start, end in _composing_runs(text):
+        for character in unicodedata.normalize("NFC", text[start:end].translate(_TABLE)):
+            if character.isspace():
+                if not characters or characters[-1] == " ":
+                    continue
+                character = " "
+            characters.append(character)
+            starts.append(start)
+            ends.append(end)
+    if characters and characters[-1] == " ":
+        del characters[-1], starts[-1], ends[-1]
+    return Normalized("".join(characters), starts, ends)
+
+
+def _composing_runs(text: str) -> list[tuple[int, int]]:
+    """Cut the text where no NFC composition can reach across, so that each run normalises alone."""
+    runs: list[tuple[int, int]] = []
+    start = 0
+    for index in range(1, len(text)):
+        if not _may_compose(text[index]):
+            runs.append((start, index))
+            start = index
+    if text:
+        runs.append((start, len(text)))
+    return runs
+
+
+def _may_compose(character: str) -> bool:
+    """Tell whether the character may combine with one before it, or vanish from between two that do."""
+    code = ord(character)
+    if code < 0x300:  # Latin letters start a run; only the invisible ones do not
+        return character in _INVISIBLE or (code < 0xA0 and character in _CONTROL)
+    return (
+        unicodedata.combining(character) != 0
+        or character in _INVISIBLE
+        or 0x1100 <= code <= 0x11FF  # Hangul jamo compose without being combining marks
+        or unicodedata.category(character) == "Mc"
+        or not unicodedata.is_normalized("NFC", character)
+    )

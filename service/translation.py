@@ -1,0 +1,95 @@
+"""The plain types of an answer: what the engine makes, the edge packs and the client unpacks."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from service.alignment import AlignedWords
+from service.text.spans import Span
+
+
+class Finish(enum.Enum):
+    """Why a sentence ended."""
+
+    STOP = "stop"  # the model wrote its end
+    LENGTH = "length"  # it did not, within the limit
+    FORCED = "forced"  # it was given
+
+
+class FlagKind(enum.Enum):
+    """A doubt about a translation."""
+
+    TARGET_CUT = "target_cut"  # value: the limit, in tokens
+    SENTENCE_SPLIT = "sentence_split"  # value: number of parts
+    OTHER = "other"  # one that a newer server knows and this client does not
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A doubt, and what it is about."""
+
+    kind: FlagKind
+    source_span: Span
+    target_span: Span
+    value: float
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may ask for. `max_target_tokens` 0 means the default, which follows the source's length."""
+
+    source: str
+    target: str
+    max_target_tokens: int = 0
+    alignment: bool = False  # words and links
+
+    @property
+    def pair(self) -> str:
+        """Return the direction, as metrics and people write it."""
+        return f"{self.source}-{self.target}"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of the model, where it stands, and for target pieces how probable it was."""
+
+    piece: str
+    span: Span
+    log_probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Times:
+    """Where a sentence's time went, in seconds."""
+
+    queue: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+
+
+@dataclass(frozen=True)
+class TranslatedSentence:
+    """One sentence, both sides; spans point into the whole source and the whole reply."""
+
+    source_span: Span
+    target_span: Span
+    finish: Finish
+    score: float  # mean natural-log probability per target token, end included
+    words: AlignedWords | None  # if asked for
+    source_tokens: list[Token]  # tag and end included
+    target_tokens: list[Token]  # end included, if it was reached
+    attention: npt.NDArray[np.float32]  # (target tokens, source tokens)
+    times: Times = Times()
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One text, translated."""
+
+    text: str
+    sentences: list[TranslatedSentence]
+    flags: list[Flag] = field(default_factory=list)

@@ -1,0 +1,76 @@
+"""What all tests share: on continuous integration, nothing is skipped for want of a tool.
+
+A developer without promtool or torch may run the other tests; the run that decides about a change may not. Tests ask
+for programs with `require_tool` and for libraries with `pytest.importorskip`.
+"""
+
+import os
+import shutil
+from collections.abc import Generator, Mapping
+from typing import TypeVar
+
+import pytest
+
+from service import bundle
+from service.bundle import Bundle
+from service.config import DEFAULT_BUNDLE
+from service.text.tokenizer import Tokenizer
+
+ReportT = TypeVar("ReportT", pytest.TestReport, pytest.CollectReport)
+
+EXCUSES = ("missing tool", "could not import")
+
+
+def require_tool(name: str) -> str:
+    """Return the path of a program, or skip the test that needs it."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"missing tool: {name}")
+    return path
+
+
+def refused_excuse(longrepr: object, environ: Mapping[str, str]) -> str | None:
+    """Return why a skip is a failure here, or None where it is allowed.
+
+    Args:
+        longrepr: What pytest reports of a skip: file, line and reason.
+        environ: The environment, where CI=true means that every tool must be there.
+    """
+    if environ.get("CI") != "true" or not isinstance(longrepr, tuple):
+        return None
+    reason = str(longrepr[2]).removeprefix("Skipped: ")
+    if not reason.startswith(EXCUSES):
+        return None
+    return f"CI=true: a test may not be skipped for this: {reason}"
+
+
+def _refuse(report: ReportT) -> ReportT:
+    excuse = refused_excuse(report.longrepr, os.environ) if report.skipped else None
+    if excuse is not None:
+        report.outcome = "failed"
+        report.longrepr = excuse
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that skipped itself for want of a tool."""
+    return _refuse((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a module that skipped itself for want of a library."""
+    return _refuse((yield))
+
+
+@pytest.fixture(scope="session")
+def default_bundle() -> Bundle:
+    """Return the embedded bundle."""
+    return bundle.load(DEFAULT_BUNDLE)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(default_bundle: Bundle) -> Tokenizer:
+    """Return the tokenizer of the embedded bundle."""
+    return Tokenizer.from_file(default_bundle.path(bundle.TOKENIZER))

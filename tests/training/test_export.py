@@ -1,0 +1,307 @@
+"""Export: the bundle computes what the network computes, and no bundle is lost when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from models.batches import collate
+from models.checkpoint import CheckpointError
+from models.data import DataError
+from models.export import PAIRS, averaged_network, exchange, export, set_scores
+from models.quantize import LARGEST_WEIGHT
+from models.transformer import Transformer
+from models.validation import greedy
+from service import bundle
+from service.bundle import Bundle
+from service.engine.runner import FREE, Runner
+from service.text.tokenizer import EOS_ID
+from tests.training.toy import GUIDED, SHAPE, Toy
+
+LIMIT = 20
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Any]:
+    """Return a checkpoint of random weights."""
+    torch.manual_seed(11)
+    network = Transformer(SHAPE, GUIDED)
+    added = ("output.weight", "down.weight")  # larger, or the network repeats what it reads
+    weights = {name: (6 if name.endswith(added) else 1) * w for name, w in network.state_dict().items()}
+    data = {"weights": {"toy.en-fr": 1.0, "toy.en-es": 1.0}, "max_tokens": 40, "seed": 1}
+    return {
+        "shape": SHAPE.to_dict(), "guided": [asdict(guide) for guide in GUIDED], "config": {"data": data},
+        "weights": {name: torch.zeros_like(value) for name, value in weights.items()}, "average": weights,
+        "optimisers": [], "position": 9, "tokens": 1234, "updates": 5, "seconds": 1800.0, "warmed_from": 0,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exported(
+    state: dict[str, Any], toy: Toy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Bundle]]:
+    """Return the checkpoint as a bundle, in both precisions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRAGOMAN_RUNS", str(toy.runs))
+        folder = tmp_path_factory.mktemp("bundles")
+        yield {precision: write(state, toy, folder / precision, precision) for precision in ("fp32", "int8")}
+
+
+def write(state: dict[str, Any], toy: Toy, folder: Path, precision: str = "fp32") -> Bundle:
+    """Export a checkpoint and load the bundle."""
+    tokenizer = toy.runs / "tokenizer.model"
+    export(state, tokenizer, folder, precision=precision, name="toy", version="7", threshold=0.25)
+    return bundle.load(folder)
+
+
+@pytest.fixture(scope="module")
+def sentences() -> list[list[int]]:
+    """Return sixty random sentences of 1 to 30 pieces, with tag and end."""
+    random = np.random.default_rng(3)
+    tags = (4, 5, 6)
+    return [
+        [tags[n % 3], *random.integers(10, SHAPE.vocabulary, random.integers(1, 31)).tolist(), EOS_ID]
+        for n in range(60)
+    ]
+
+
+def follow(runner: Runner, source: list[int], target: list[int]) -> tuple[list[float], list[Any]]:
+    """Force a translation; return the log-probability of each piece and the attention of each step."""
+    runner.join([source])
+    steps = [runner.step([piece]) for piece in [*target, EOS_ID]]
+    runner.leave([0])
+    return [step.log_probabilities[0] for step in steps], [step.attention[0] for step in steps]
+
+
+def test_greedy_pieces_are_the_same(
+    state: dict[str, Any], exported: dict[str, Bundle], sentences: list[list[int]]
+) -> None:
+    """
+    On dozens of sentences the float bundle chooses exactly the pieces that torch chooses.
+    """
+    network = averaged_network(state)
+    expected = [ids[:LIMIT] for ids in greedy(network, sentences)]
+    runner = Runner(exported["fp32"], 1)
+    runner.join(sentences)
+
+    chosen = [runner.step([FREE] * len(sentences)).chosen for _ in range(LIMIT)]
+
+    rows = [list(row) for row in zip(*chosen, strict=True)]
+    found = [row[: row.index(EOS_ID)] if EOS_ID in row else row for row in rows]
+    assert expected == found
+    assert len({tuple(row) for row in found}) > 30  # and it says something
+
+
+@torch.no_grad()
+def test_forced_decoding_is_the_same(
+    state: dict[str, Any], exported: dict[str, Bundle], sentences: list[list[int]]
+) -> None:
+    """
+    Forced along a given translation, log-probabilities and attention are torch's to within 1e-4.
+    """
+    network = averaged_network(state)
+    runner = Runner(exported["fp32"], 1)
+    for source, target in zip(sentences[:12], sentences[12:24], strict=True):
+        pieces = target[1:-1]
+        batch = collate([source], [pieces], multiple=1)
+        hidden, attention = network(torch.from_numpy(batch.source), torch.from_numpy(batch.target_in))
+        expected = network.logits(hidden[0]).log_softmax(-1)
+        wanted = expected.gather(1, torch.tensor([*pieces, EOS_ID])[:, None])[:, 0]
+
+        found, seen = follow(runner, source, pieces)
+
+        assert np.allclose(wanted.numpy(), found, atol=1e-4)
+        for row, weights in enumerate(seen):
+            assert np.allclose(attention[1][0, row].exp().numpy(), weights[: len(source)], atol=1e-4)
+            assert weights[len(source) :].max(initial=0) < 1e-6
+
+
+def test_the_manifest_says_it_all(exported: dict[str, Bundle], state: dict[str, Any]) -> None:
+    """
+    The manifest has the shape, the head to read, the pairs, the training and a checksum for each file.
+    """
+    for precision, written in exported.items():
+        manifest = written.manifest
+        assert ("toy@7", precision, PAIRS) == (written.full_name, manifest.precision, manifest.pairs)
+        assert SHAPE.to_dict() == manifest.shape
+        assert (1, 1, 1, 0.25) == tuple(asdict(manifest.alignment).values())
+        assert (1234, 5, 0.5) == tuple(
+            manifest.training[key] for key in ("target_tokens", "updates", "hours")
+        )
+        assert state["config"] == manifest.training["config"]
+        assert sum(value.numel() for value in state["weights"].values()) == manifest.num_parameters
+        assert bundle.REQUIRED == set(manifest.files)
+        assert "toy@7" in written.path(bundle.CARD).read_text()
+
+
+def test_without_guided_heads_the_last_layer_is_read(toy: Toy, state: dict[str, Any], tmp_path: Path) -> None:
+    """
+    A network without guided heads is read at the first head of its last layer, at the writing step.
+    """
+    written = write(state | {"guided": []}, toy, tmp_path / "plain")
+
+    assert (1, 0, 0, 0.25) == tuple(asdict(written.manifest.alignment).values())
+
+
+def initializers(written: Bundle) -> dict[str, dict[str, onnx.TensorProto]]:
+    """Return the external tensors of both graphs."""
+    return {
+        name: {
+            tensor.name: tensor
+            for tensor in onnx.load(written.path(name), load_external_data=False).graph.initializer
+            if tensor.data_location == onnx.TensorProto.EXTERNAL
+        }
+        for name in (bundle.ENCODER, bundle.DECODER)
+    }
+
+
+def test_the_embedding_table_lies_there_once(exported: dict[str, Bundle]) -> None:
+    """
+    Both graphs and the output projection read one table; no two names share or repeat bytes.
+    """
+    cells = SHAPE.vocabulary * SHAPE.width
+    for precision, written in exported.items():
+        encoder, decoder = initializers(written).values()
+        places: dict[str, dict[str, str]] = {}
+        for tensor in [*encoder.values(), *decoder.values()]:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            assert places.setdefault(tensor.name, place) == place
+        spans = sorted((int(p["offset"]), int(p["offset"]) + int(p["length"])) for p in places.values())
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+        assert spans[-1][1] == written.path(bundle.WEIGHTS).stat().st_size
+        tables = {
+            name for graph in (encoder, decoder) for name, t in graph.items() if np.prod(t.dims) == cells
+        }
+        assert {"embedding" if precision == "fp32" else "embedding.int8"} == tables
+
+
+def test_int8_weights_keep_to_seven_bits(exported: dict[str, Bundle]) -> None:
+    """
+    Every matrix is in int8 within -63 ... 63, so that no processor's 16-bit sums overflow.
+    """
+    written = exported["int8"]
+    content = written.path(bundle.WEIGHTS).read_bytes()
+    tensors = {name: t for graph in initializers(written).values() for name, t in graph.items()}
+
+    floats = {
+        name for name, t in tensors.items() if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 2
+    }
+    for tensor in tensors.values():
+        if tensor.data_type == onnx.TensorProto.INT8:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            values = np.frombuffer(content, np.int8, int(place["length"]), int(place["offset"]))
+            assert np.abs(values.astype(int)).max() <= LARGEST_WEIGHT
+    assert {"positions"} == floats
+
+
+def test_int8_ranges_are_fixed(exported: dict[str, Bundle], tmp_path: Path) -> None:
+    """
+    The optimised graphs multiply integers, and none of them looks at its batch to find a range.
+    """
+    for name in (bundle.ENCODER, bundle.DECODER):
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / name)
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(exported["int8"].path(name), options, providers=["CPUExecutionProvider"])
+        kinds = {node.op_type for node in onnx.load(tmp_path / name, load_external_data=False).graph.node}
+
+        assert kinds & {"QLinearMatMul", "MatMulIntegerToFloat", "QGemm"}
+        assert not kinds & {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger"}
+
+
+@torch.no_grad()
+def test_int8_says_nearly_the_same(
+    state: dict[str, Any], exported: dict[str, Bundle], sentences: list[list[int]]
+) -> None:
+    """
+    The int8 bundle's log-probabilities go with those of the float one.
+    """
+    exact, rounded = (Runner(exported[precision], 1) for precision in ("fp32", "int8"))
+    pairs = list(zip(sentences[:10], sentences[10:20], strict=True))
+
+    expected, found = (
+        [p for source, target in pairs for p in follow(runner, source, target[1:-1])[0]]
+        for runner in (exact, rounded)
+    )
+
+    assert np.corrcoef(expected, found)[0, 1] > 0.98
+
+
+def test_a_failed_export_keeps_the_old_bundle(
+    toy: Toy, state: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whatever goes wrong, the bundle that was there is still there, whole, and nothing lies beside it.
+    """
+    before = write(state, toy, tmp_path / "bundle").checksum
+    broken = state["average"] | {"decoder_norm.weight": torch.full((SHAPE.width,), torch.nan)}
+    other = {**state["average"], "embedding.weight": torch.zeros(10, SHAPE.width)}
+
+    for weights, said in ((broken, "not finite"), (other, "do not belong together")):
+        with pytest.raises(CheckpointError, match=said):
+            write(state | {"average": weights}, toy, tmp_path / "bundle")
+    cut = {name: v[:400] if name == "embedding.weight" else v for name, v in state["average"].items()}
+    smaller = state | {"shape": state["shape"] | {"vocabulary": 400}, "weights": cut, "average": cut}
+    with pytest.raises(DataError, match="the network knows 400"):
+        write(smaller, toy, tmp_path / "bundle")
+    monkeypatch.setattr(bundle, "write_manifest", fail)
+    with pytest.raises(OSError, match="full"):
+        write(state, toy, tmp_path / "bundle")
+
+    assert before == bundle.load(tmp_path / "bundle").checksum
+    assert [tmp_path / "bundle"] == list(tmp_path.iterdir())
+
+
+def fail(*_: object) -> None:
+    """Stand for a disk that is full."""
+    raise OSError("the disk is full")
+
+
+def test_an_exchange_that_fails_is_undone(tmp_path: Path) -> None:
+    """
+    When the new directory cannot be moved in, the old one returns to its place.
+    """
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "file").write_text("old")
+
+    with pytest.raises(OSError, match="nowhere"):
+        exchange(tmp_path / "nowhere", tmp_path / "target", tmp_path / "old")
+
+    assert "old" == (tmp_path / "target" / "file").read_text()
+
+
+def test_exporting_again_replaces(toy: Toy, state: dict[str, Any], tmp_path: Path) -> None:
+    """
+    A new export takes the place of the old bundle, files of which the new one does not know included.
+    """
+    write(state, toy, tmp_path / "bundle")
+    (tmp_path / "bundle" / "notes.txt").write_text("mine")
+
+    write(state, toy, tmp_path / "bundle")
+
+    assert bundle.REQUIRED | {bundle.MANIFEST} == {path.name for path in (tmp_path / "bundle").iterdir()}
+
+
+def test_scores_reach_manifest_and_card(toy: Toy, state: dict[str, Any], tmp_path: Path) -> None:
+    """
+    Scores written afterwards stand in both, and the bundle is still whole.
+    """
+    write(state, toy, tmp_path / "bundle")
+
+    set_scores(tmp_path / "bundle", {"set": {"en-fr": {"bleu": 12.34, "chrf": 45.6}}})
+
+    scored = bundle.load(tmp_path / "bundle")
+    assert 12.34 == scored.manifest.scores["set"]["en-fr"]["bleu"]
+    assert "| set | en-fr | 12.3 | 45.6 |" in scored.path(bundle.CARD).read_text()

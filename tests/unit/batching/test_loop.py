@@ -1,0 +1,219 @@
+"""The loop that turns decisions into steps, with a fake engine and a fake clock."""
+
+import pytest
+
+from service.batching.loop import Loop
+from service.batching.scheduler import Scheduler
+from service.errors import DragomanError, QueueFull, Unavailable
+from service.metrics import Metrics
+from service.text.tokenizer import EOS_ID
+from service.translation import Finish, Times
+from tests.fakes import TAG_ID, FakeClock, FakeRunner, sequence
+
+
+def make_loop(metrics: Metrics, runner: FakeRunner, *, max_running: int = 8, max_waiting: int = 8) -> Loop:
+    """Return a loop that has not been started: tests take its steps themselves, or start it."""
+    scheduler = Scheduler(max_running=max_running, max_waiting=max_waiting)
+    return Loop(runner, scheduler, metrics, clock=runner.clock)
+
+
+def steps(loop: Loop, count: int) -> None:
+    """Take some steps."""
+    for _ in range(count):
+        loop.step()
+
+
+def test_merges_calls(metrics: Metrics) -> None:
+    """
+    Sentences of different calls share a step, also when one joins while the other runs.
+    """
+    runner = FakeRunner()
+    loop = make_loop(metrics, runner)
+    early, late = sequence(11, 12, 13), sequence(21)
+
+    loop.submit([early])
+    loop.step()
+    loop.submit([late])
+    steps(loop, 3)
+
+    assert [11, 12, 13] == early.future.result(timeout=0).ids
+    assert [21] == late.future.result(timeout=0).ids
+    assert [1, 2, 2, 1] == [len(batch) for batch in runner.batches]
+
+
+def test_batch_rows_are_counted(metrics: Metrics) -> None:
+    """
+    Every step counts its rows once, and the gauges follow the rows and the line.
+    """
+    loop = make_loop(metrics, FakeRunner(), max_running=2)
+    value = metrics.registry.get_sample_value
+
+    loop.submit([sequence(11), sequence(12), sequence(13)])
+    loop.step()
+
+    assert 2.0 == value("dragoman_batch_rows_sum")
+    assert 1.0 == value("dragoman_queue_depth")
+    assert 2.0 == value("dragoman_running_sentences")
+    steps(loop, 3)
+    assert 0.0 == value("dragoman_queue_depth")
+    assert 0.0 == value("dragoman_running_sentences")
+
+
+def test_cancelled_leaves_at_the_next_step(metrics: Metrics) -> None:
+    """
+    A sentence nobody waits for any more costs no further step, and its neighbours go on undisturbed.
+    """
+    runner = FakeRunner()
+    loop = make_loop(metrics, runner)
+    gone, here = sequence(11, 12, 13), sequence(21, 22, 23)
+    loop.submit([gone, here])
+    loop.step()
+
+    gone.future.cancel()
+    steps(loop, 3)
+
+    assert [2, 1, 1, 1] == [len(batch) for batch in runner.batches]
+    assert [21, 22, 23] == here.future.result(timeout=0).ids
+
+
+def test_all_cancelled(metrics: Metrics) -> None:
+    """
+    When everybody has hung up nothing is computed, and no row is reported as running.
+    """
+    runner = FakeRunner()
+    loop = make_loop(metrics, runner)
+    gone = sequence(11, 12, 13)
+    loop.submit([gone])
+    loop.step()
+
+    gone.future.cancel()
+    loop.step()
+
+    assert 1 == len(runner.batches)
+    assert 0.0 == metrics.registry.get_sample_value("dragoman_running_sentences")
+
+
+def test_forced_pieces(metrics: Metrics) -> None:
+    """
+    Forced pieces are taken whatever the engine would have chosen; a whole forced target ends with its end.
+    """
+    loop = make_loop(metrics, FakeRunner())
+    given = sequence(11, 12)
+    given.forced, given.is_forced_whole = [91, 92, 93], True
+
+    loop.submit([given])
+    steps(loop, 4)
+
+    result = given.future.result(timeout=0)
+    assert ([91, 92, 93], Finish.FORCED) == (result.ids, result.finish)
+    assert 4 == len(result.log_probabilities)
+
+
+def test_sources_reach_the_engine_whole(metrics: Metrics) -> None:
+    """
+    The engine reads the tag, the pieces and the end.
+    """
+    runner = FakeRunner()
+    loop = make_loop(metrics, runner)
+
+    loop.submit([sequence(11)])
+    loop.step()
+
+    assert [[[TAG_ID, 11, EOS_ID]]] == runner.batches
+
+
+def test_times(metrics: Metrics) -> None:
+    """
+    Waiting ends where the first computation begins; decoding lasts to the end of the last step.
+    """
+    clock = FakeClock()
+    loop = make_loop(metrics, FakeRunner(clock, seconds=0.25))
+    sentence = sequence(11)
+
+    loop.submit([sentence])
+    clock.advance(3.0)
+    steps(loop, 2)
+
+    assert Times(queue=3.0, encode=0.0, decode=0.5) == sentence.future.result(timeout=0).times
+
+
+def test_queue_full_is_all_or_none(metrics: Metrics) -> None:
+    """
+    A call that does not fit into the line leaves no sentence in it.
+    """
+    runner = FakeRunner()
+    loop = make_loop(metrics, runner, max_running=1, max_waiting=2)
+    loop.submit([sequence(11)])
+
+    with pytest.raises(QueueFull):
+        loop.submit([sequence(21), sequence(22)])
+    steps(loop, 4)
+
+    assert [[TAG_ID, 11, EOS_ID]] == [batch[0] for batch in runner.batches[:1]]
+    assert 2 == len(runner.batches)
+
+
+def test_retry_follows_the_drain_rate(metrics: Metrics) -> None:
+    """
+    The hint when to return is what the line takes at the measured pace: all steps of a sentence, not one.
+    """
+    runner = FakeRunner(seconds=1.0)
+    loop = make_loop(metrics, runner, max_running=1, max_waiting=4)
+    for _ in range(60):  # until the first guess is forgotten
+        loop.submit([sequence(11, 12, 13)])
+        steps(loop, 4)
+    loop.submit([sequence(11), sequence(12), sequence(13)])
+
+    with pytest.raises(QueueFull) as full:
+        loop.submit([sequence(21), sequence(22)])
+
+    assert pytest.approx(3 * 4.0, rel=0.1) == full.value.retry_seconds
+
+
+def test_failure_of_the_engine(metrics: Metrics) -> None:
+    """
+    When the engine fails, those in the batch are told, those who wait are served, and the loop lives on.
+    """
+    runner = FakeRunner(fails_at=0)
+    loop = make_loop(metrics, runner, max_running=2)
+    first, second, waiting = sequence(11), sequence(12), sequence(13)
+    loop.submit([first, second, waiting])
+    loop.start()
+
+    assert [13] == waiting.future.result(timeout=5).ids
+    for failed in (first, second):
+        with pytest.raises(DragomanError, match="RuntimeError: the engine is out of order") as told:
+            failed.future.result(timeout=5)
+        assert isinstance(told.value.__cause__, RuntimeError)
+    later = sequence(14)
+    loop.submit([later])
+    assert [14] == later.future.result(timeout=5).ids
+    loop.close()
+
+
+def test_close_finishes_what_waits(metrics: Metrics) -> None:
+    """
+    Closing finishes the running and the waiting, then refuses what comes later.
+    """
+    loop = make_loop(metrics, FakeRunner(), max_running=1)
+    accepted = [sequence(11, 12), sequence(13), sequence(14)]
+    loop.submit(accepted)
+    loop.start()
+
+    loop.close()
+
+    assert [[11, 12], [13], [14]] == [sentence.future.result(timeout=0).ids for sentence in accepted]
+    with pytest.raises(Unavailable) as refused:
+        loop.submit([sequence(15)])
+    assert "DRAINING" == refused.value.reason
+
+
+def test_close_without_work(metrics: Metrics) -> None:
+    """
+    An idle loop closes at once, one that was never started too, and closing twice does no harm.
+    """
+    idle, never_started = make_loop(metrics, FakeRunner()), make_loop(metrics, FakeRunner())
+    idle.start()
+
+    for loop in (idle, idle, never_started):
+        loop.close()

@@ -1,0 +1,154 @@
+"""Settings: flags over environment over defaults, checked once."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from service import config
+from service.config import Settings
+from service.errors import ConfigError
+
+
+def test_defaults() -> None:
+    """
+    Without flags and environment, the defaults of the contract are in force.
+    """
+    settings = config.read({}, {})
+
+    assert Settings() == settings
+    assert (256, 20_000, 200_000) == (
+        settings.max_texts,
+        settings.max_code_points,
+        settings.max_call_code_points,
+    )
+    assert (4 * 2**20, 60.0, 2000) == (
+        settings.max_message_bytes,
+        settings.default_deadline_seconds,
+        settings.max_queued_sentences,
+    )
+
+
+def test_precedence() -> None:
+    """
+    A flag wins over the environment, which wins over the default.
+    """
+    environment = {"DRAGOMAN_PORT": "1", "DRAGOMAN_HOST": "::1"}
+
+    settings = config.read({"port": "2"}, environment)
+
+    assert (2, "::1", 9464) == (settings.port, settings.host, settings.metrics_port)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("port", "0", 0),
+        ("metrics_port", "-1", -1),
+        ("bundle", "some/where", Path("some/where")),
+        ("default_deadline_seconds", "2.5", 2.5),
+        ("reflection", "off", False),
+        ("reflection", "YES", True),
+        ("log_level", "debug", "debug"),
+    ],
+)
+def test_types(name: str, text: str, value: object) -> None:
+    """
+    Each setting is read as what it is.
+    """
+    assert value == getattr(config.read({name: text}, {}), name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("DRAGOMAN_PROT", "1", "DRAGOMAN_PROT: no such setting"),
+        ("DRAGOMAN_", "1", "DRAGOMAN_: no such setting"),
+        ("DRAGOMAN_PORT", "http", "DRAGOMAN_PORT='http': not a whole number"),
+        ("DRAGOMAN_PORT", "", "DRAGOMAN_PORT='': not a whole number"),
+        ("DRAGOMAN_PORT", "1.5", "not a whole number"),
+        ("DRAGOMAN_PORT", "65536", "must be between 0 and 65535"),
+        ("DRAGOMAN_PORT", "-1", "must be between 0 and 65535"),
+        ("DRAGOMAN_METRICS_PORT", "-2", "must be between -1 and 65535"),
+        ("DRAGOMAN_MAX_TEXTS", "0", "must be at least 1"),
+        ("DRAGOMAN_MAX_SENTENCE_TOKENS", "3", "must be between 16 and"),
+        ("DRAGOMAN_DRAIN_SECONDS", "nan", "must be at least 0"),
+        ("DRAGOMAN_DRAIN_SECONDS", "inf", "must be at least 0"),
+        ("DRAGOMAN_DEFAULT_DEADLINE_SECONDS", "1 s", "not a number"),
+        ("DRAGOMAN_REFLECTION", "maybe", "DRAGOMAN_REFLECTION='maybe': not a yes or no"),
+        ("DRAGOMAN_LOG_LEVEL", "loud", "must be one of debug, info, warning, error"),
+        ("DRAGOMAN_PORT", "1\n2", r"DRAGOMAN_PORT='1\\n2': not"),
+    ],
+)
+def test_refused(variable: str, value: str, complaint: str) -> None:
+    """
+    An unknown name or a value that does not fit is refused in one line that says where it was said.
+    """
+    with pytest.raises(ConfigError, match=complaint) as refused:
+        config.read({}, {variable: value})
+
+    assert "\n" not in str(refused.value)
+
+
+def test_flag_is_named() -> None:
+    """
+    A bad flag is reported as a flag.
+    """
+    with pytest.raises(ConfigError, match="--max-texts='none': not a whole number"):
+        config.read({"max_texts": "none"}, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PATH", "/bin"),
+        ("dragoman_port", "x"),
+        ("DRAGOMAN_DATA", "/data"),
+        ("DRAGOMAN_RUNS", "/runs"),
+        ("DRAGOMAN_SERVICE_HOST", "10.0.0.1"),
+        ("DRAGOMAN_SERVICE_PORT", "50051"),
+        ("DRAGOMAN_SERVICE_PORT_GRPC", "50051"),
+        ("DRAGOMAN_PORT", "tcp://10.0.0.1:50051"),
+        ("DRAGOMAN_PORT_50051_TCP_ADDR", "10.0.0.1"),
+        ("DRAGOMAN_METRICS_PORT", "tcp://10.0.0.1:9464"),
+        ("DRAGOMAN_METRICS_SERVICE_HOST", "10.0.0.1"),
+    ],
+)
+def test_foreign_names(variable: str, value: str) -> None:
+    """
+    Variables of training, of other programs, and those that Kubernetes makes of a Service are left alone.
+    """
+    assert Settings() == config.read({}, {variable: value})
+
+
+def test_environment_is_only_read() -> None:
+    """
+    The environment is a mapping like any other, and is not written to.
+    """
+    assert 7 == config.read({}, MappingProxyType({"DRAGOMAN_PORT": "7"})).port
+
+
+def test_every_setting_has_a_flag() -> None:
+    """
+    Each setting is a flag whose help says the default, the variable, and when to change it.
+    """
+    parser = argparse.ArgumentParser()
+    config.add_flags(parser)
+    help_ = " ".join(parser.format_help().split())
+
+    for item in fields(Settings):
+        assert f"--{item.name.replace('_', '-')} VALUE" in help_
+        assert f"environment: DRAGOMAN_{item.name.upper()})" in help_
+        assert len(item.metadata["help"].split()) >= 4
+
+
+def test_flags_not_given_leave_no_trace() -> None:
+    """
+    Only flags that were given reach the settings.
+    """
+    parser = argparse.ArgumentParser()
+    config.add_flags(parser)
+
+    assert {"port": "7"} == vars(parser.parse_args(["--port", "7"]))

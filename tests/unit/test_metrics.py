@@ -1,0 +1,57 @@
+"""The series that dashboards rely on."""
+
+import re
+
+from prometheus_client import generate_latest
+
+from service.metrics import METHODS, REASONS, SERVICE, Metrics
+
+BASE_UNITS = ("_seconds", "_total", "_info", "_rows", "_depth", "_sentences", "_cores", "_threads")
+
+
+def names(metrics: Metrics) -> set[str]:
+    """Return the names of all series, as a scrape shows them."""
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    return {re.split(r"[ {]", line)[0] for line in lines if not line.startswith("#")}
+
+
+def test_names(metrics: Metrics) -> None:
+    """
+    Every series has our prefix or that of the usual middleware, and a base unit.
+    """
+    for name in names(metrics):
+        bare = re.sub(r"_(bucket|sum|count)$", "", name.replace("_created", "_total"))
+        assert bare.startswith(("dragoman_", "grpc_server_")), name
+        assert bare.endswith(BASE_UNITS), name
+
+
+def test_known_labels_start_at_zero(metrics: Metrics) -> None:
+    """
+    A rate can be taken of the first event: series whose labels are known beforehand exist from the start.
+    """
+    value = metrics.registry.get_sample_value
+    for method in METHODS:
+        kind = "bidi_stream" if method.startswith("Stream") else "unary"
+        labels = {"grpc_type": kind, "grpc_service": SERVICE, "grpc_method": method}
+        assert 0.0 == value("grpc_server_started_total", labels)
+        assert 0.0 == value("grpc_server_handled_total", {**labels, "grpc_code": "RESOURCE_EXHAUSTED"})
+        assert 0.0 == value("grpc_server_handling_seconds_count", labels)
+    for reason in REASONS:
+        assert 0.0 == value("dragoman_rejected_total", {"reason": reason})
+
+
+def test_pairs_start_at_zero(metrics: Metrics) -> None:
+    """
+    So do the counters of a direction, once it is known to be served.
+    """
+    metrics.add_pair("en-fr")
+
+    for name in ("source_tokens", "target_tokens", "characters"):
+        assert 0.0 == metrics.registry.get_sample_value(f"dragoman_{name}_total", {"pair": "en-fr"})
+
+
+def test_every_metric_is_explained(metrics: Metrics) -> None:
+    """
+    Every series has a help text.
+    """
+    assert not [family.name for family in metrics.registry.collect() if len(family.documentation) < 10]

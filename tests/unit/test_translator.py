@@ -1,0 +1,242 @@
+"""The path of a text, with an engine that repeats what it reads: the translation is the normalised source."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.errors import OverLimit
+from service.metrics import Metrics
+from service.text.normalize import normalize
+from service.text.spans import Span
+from service.translation import Finish, FlagKind, Options, Translation
+from service.translator import Translator
+
+PLAIN = Options("en", "fr")
+ALIGNED = Options("en", "fr", alignment=True)
+PARTS = [
+    "One.",
+    "Two is more.",
+    " ",
+    "\n",
+    "\r\n\r\n",
+    "\t",
+    "\u00a0",
+    "e\u0301",
+    "🎉 yes",
+    "\u200b",
+    "Is it?",
+    "<2fr>",
+]
+
+
+async def one(translator: Translator, text: str, options: Options = PLAIN) -> Translation:
+    """Translate a single text."""
+    [done] = await translator.translate([text], options)
+    return done
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", " \t\r\n\u00a0\u3000 ", "\u200b", "\ufeff\u200b\n\u00ad"])
+async def test_blank(translator: Translator, text: str) -> None:
+    """
+    An empty, blank or invisible text translates to itself, without any sentence.
+    """
+    assert Translation(text, []) == await one(translator, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One.  Two.",
+        "  One.\tTwo. \n",
+        "One.\r\n\r\n\u00a0Two.\n",
+        "Title\n\n- first\n- second\n",
+        "a\x0bb",
+    ],
+)
+async def test_gaps_byte_for_byte(translator: Translator, text: str) -> None:
+    """
+    White space between sentences, line breaks and borders come back as they were.
+    """
+    assert text == (await one(translator, text)).text
+
+
+@settings(
+    derandomize=True, max_examples=40, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(st.lists(st.sampled_from(PARTS), max_size=8).map("".join))
+def test_nothing_is_lost(translator: Translator, text: str) -> None:
+    """
+    What lies outside the spans of sentences is the same on both sides; within them is their translation.
+    """
+    done = asyncio.run(one(translator, text))
+
+    source_end = target_end = 0
+    for sentence in done.sentences:
+        source, target = sentence.source_span, sentence.target_span
+        assert text[source_end : source.start] == done.text[target_end : target.start]
+        assert normalize(source.of(text)) == target.of(done.text)
+        source_end, target_end = source.end, target.end
+    assert text[source_end:] == done.text[target_end:]
+
+
+async def test_order(translator: Translator) -> None:
+    """
+    Replies keep the order and the number of the texts, blank ones included.
+    """
+    texts = ["Three.", "", "One. Two.", " "]
+
+    done = await translator.translate(texts, PLAIN)
+
+    assert texts == [translation.text for translation in done]
+    assert [1, 0, 2, 0] == [len(translation.sentences) for translation in done]
+
+
+async def test_words_point_into_both_texts(translator: Translator) -> None:
+    """
+    Offsets of words point into the whole texts, through normalisation and earlier sentences.
+    """
+    text = "🎉 Hi.\n\nIt’s a cafe\u0301…"
+
+    done = await one(translator, text, ALIGNED)
+
+    assert "🎉 Hi.\n\nIt's a café..." == done.text
+    words = done.sentences[1].words
+    assert words is not None
+    assert ["It’s", "a", "cafe\u0301", "…"] == [span.of(text) for span in words.source]
+    assert ["It's", "a", "café", "..."] == [span.of(done.text) for span in words.target]
+    assert [(0, 0), (1, 1), (2, 2), (3, 3)] == [(link.source_word, link.target_word) for link in words.links]
+
+
+async def test_words_only_on_demand(translator: Translator) -> None:
+    """
+    Without an alignment no words are computed.
+    """
+    assert (await one(translator, "One.")).sentences[0].words is None
+
+
+async def test_tokens(translator: Translator) -> None:
+    """
+    The source has its tag and its end, the target its end; they stand at the borders and cover nothing.
+    """
+    text = "One. Two."
+
+    sentence = (await one(translator, text)).sentences[1]
+
+    first, last, end = sentence.source_tokens[0], sentence.source_tokens[-1], sentence.target_tokens[-1]
+    assert [("<2fr>", Span(5, 5)), ("</s>", Span(9, 9))] == [(t.piece, t.span) for t in (first, last)]
+    assert ("</s>", Span(9, 9), -0.5) == (end.piece, end.span, end.log_probability)
+    assert last.log_probability is None
+    assert (len(sentence.target_tokens), len(sentence.source_tokens)) == sentence.attention.shape
+    assert pytest.approx(-0.5) == sentence.score
+    assert Finish.STOP is sentence.finish
+
+
+async def test_target_cut(translator: Translator) -> None:
+    """
+    A translation cut at its limit says so, with the limit as value.
+    """
+    done = await one(translator, "One two three four five.", Options("en", "fr", max_target_tokens=2))
+
+    [flag] = done.flags
+    assert (FlagKind.TARGET_CUT, 2) == (flag.kind, flag.value)
+    assert Finish.LENGTH is done.sentences[0].finish
+    assert 2 == len(done.sentences[0].target_tokens)
+
+
+async def test_sentence_split(translator: Translator) -> None:
+    """
+    A sentence longer than the model's window is translated in parts, and one flag covers it whole.
+    """
+    text = "First.\n\n" + "many words, " * 40 + "the end.\n\nLast."
+
+    done = await one(translator, text)
+
+    assert text == done.text
+    [flag] = done.flags
+    parts = len(done.sentences) - 2
+    assert (FlagKind.SENTENCE_SPLIT, parts) == (flag.kind, flag.value)
+    assert parts > 1
+    assert flag.source_span.of(text) == flag.target_span.of(done.text)
+    assert text[8:-7] == flag.source_span.of(text)
+    assert all(len(sentence.source_tokens) <= 40 for sentence in done.sentences)
+
+
+@pytest.mark.parametrize("text", ["\U0001d160" * 60, "\u0958" * 60, "\u2581" * 60, "x" * 300, "🎉" * 60])
+async def test_window_is_counted_in_tokens(translator: Translator, text: str) -> None:
+    """
+    No sentence outgrows the model's window, not even one that normalisation makes longer.
+    """
+    done = await one(translator, text)
+
+    assert all(len(sentence.source_tokens) <= 40 for sentence in done.sentences)
+    assert normalize(text) == done.text
+
+
+async def test_counts(translator: Translator, metrics: Metrics) -> None:
+    """
+    Characters and tokens are counted by direction.
+    """
+    done = await one(translator, "One. Two.")
+
+    value = metrics.registry.get_sample_value
+    assert 9.0 == value("dragoman_characters_total", {"pair": "en-fr"})
+    tokens = sum(len(sentence.source_tokens) for sentence in done.sentences)
+    assert float(tokens) == value("dragoman_source_tokens_total", {"pair": "en-fr"})
+    assert 1.0 == value("dragoman_stage_seconds_count", {"stage": "split"})
+
+
+async def test_align(translator: Translator) -> None:
+    """
+    A given pair is forced through the decoder as it is; its own words are used if there are any.
+    """
+    source, target = "a b c", "un deux"
+
+    done = await translator.align(source, target, ALIGNED, [Span(0, 3), Span(4, 5)], None)
+
+    assert Finish.FORCED is done.finish
+    assert (Span(0, 5), Span(0, 7)) == (done.source_span, done.target_span)
+    assert done.words is not None
+    assert [Span(0, 3), Span(4, 5)] == done.words.source
+    assert [Span(0, 2), Span(3, 7)] == done.words.target
+    assert (len(done.target_tokens), len(done.source_tokens)) == done.attention.shape
+
+
+@pytest.mark.parametrize(("source", "target"), [("", "un"), ("one", " "), ("", ""), ("\u200b", "un")])
+async def test_align_blank(translator: Translator, source: str, target: str) -> None:
+    """
+    A pair with a blank side has words where there are some, and no links.
+    """
+    done = await translator.align(source, target, ALIGNED)
+
+    assert done.words is not None
+    assert [] == done.words.links
+    assert (0.0, 0) == (done.score, done.attention.size)
+    assert (len(done.words.target), len(done.words.source)) == np.shape(done.words.weights)
+
+
+async def test_align_is_never_split(translator: Translator) -> None:
+    """
+    A side that the model cannot take is refused with its path, the limit and the actual value.
+    """
+    with pytest.raises(OverLimit, match=r"tokens in pairs\[2\].source_text: \d+, the limit is 40") as refused:
+        await translator.align("word " * 60, "mot", ALIGNED, field="pairs[2]")
+
+    assert "pairs[2].source_text" == refused.value.field
+
+
+async def test_cancelled_calls_free_their_rows(translator: Translator, metrics: Metrics) -> None:
+    """
+    A call that is given up leaves nothing behind in the line or in the batch.
+    """
+    call = asyncio.create_task(translator.translate(["One. " * 50], PLAIN))
+    await asyncio.sleep(0)
+
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert "Two." == (await one(translator, "Two.")).text

@@ -1,0 +1,93 @@
+"""The one typographic form that the model knows, and the way back from it."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from service.text.normalize import normalize, normalize_with_offsets
+
+# Any text that can come over the wire: every code point but the surrogates, and often the troublesome ones.
+TROUBLESOME = "e\u0301\u0323\u200b\u200d\u00ad\ufeff…“’\u2011 \u00a0\t\n\x00\x1f\u1100\u1161\u11a8\u0958\U0001d160\u09be\u2581"
+TEXTS = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(TROUBLESOME)))
+
+thorough = settings(derandomize=True, max_examples=150, deadline=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "normalized"),
+    [
+        ("Good morning.", "Good morning."),
+        ("", ""),
+        (" \t\n\u00a0\u3000", ""),
+        ("  a \t b\n", "a b"),
+        ("18\u00a0%", "18 %"),
+        ("e\u0301te\u0301", "été"),
+        ("l’été", "l'été"),
+        ("“yes”, ‘no’", "\"yes\", 'no'"),
+        ("wait…", "wait..."),
+        ("co\u00adop\u200bera\u2060te\ufeff", "cooperate"),
+        ("a\x00b\x07", "ab"),
+        ("well\u2011known", "well-known"),
+        ("«\u202fbonjour\u202f»", "« bonjour »"),
+        ("👩\u200d🚀", "👩\u200d🚀"),
+        ("\u1100\u1161", "가"),
+    ],
+)
+def test_forms(text: str, normalized: str) -> None:
+    """
+    Accents compose, typographic marks become plain ones, white space is one space, the invisible goes.
+    """
+    assert normalized == normalize(text)
+
+
+@thorough
+@given(TEXTS)
+@example("e\u200b\u0301")  # an invisible character between a letter and its accent
+@example("\u1100\u00ad\u1161")
+@example("a\u0301\u0323")  # marks out of their canonical order
+@example("\u0301 \u0301")
+def test_both_ways_agree(text: str) -> None:
+    """
+    The way with offsets gives the text of the fast way, whatever the text.
+    """
+    assert normalize(text) == normalize_with_offsets(text).text
+
+
+@thorough
+@given(TEXTS)
+def test_idempotent(text: str) -> None:
+    """
+    A normalised text is its own normal form.
+    """
+    once = normalize(text)
+
+    assert once == normalize(once)
+
+
+@thorough
+@given(TEXTS)
+def test_offsets_lead_back(text: str) -> None:
+    """
+    Each character has a span of the caller's text, not empty, in range, and none begins before the one before.
+    """
+    normalized = normalize_with_offsets(text)
+
+    assert len(normalized.text) == len(normalized.starts) == len(normalized.ends)
+    assert sorted(normalized.starts) == normalized.starts
+    assert sorted(normalized.ends) == normalized.ends
+    assert all(
+        0 <= start < end <= len(text) for start, end in zip(normalized.starts, normalized.ends, strict=True)
+    )
+
+
+@thorough
+@given(TEXTS)
+def test_unchanged_characters_lead_to_themselves(text: str) -> None:
+    """
+    A plain letter comes from a stretch that holds it.
+    """
+    normalized = normalize_with_offsets(text)
+
+    for character, start, end in zip(*normalized, strict=True):
+        if character.isascii() and character.isalnum():
+            assert character in text[start:end]
