@@ -21,6 +21,7 @@ Array = npt.NDArray[np.generic]
 Dims = list[str | int | None]  # a letter is an axis of any length
 Input = tuple[int, Dims]  # type and dimensions
 Output = tuple[str, int, Dims]  # the result it is, type and dimensions
+EMBEDDING = "embedding"  # both a table to look pieces up and the output projection
 WEIGHTS_FILE = "weights.bin"
 OPSET = 23  # the first with RMSNormalization
 _ALIGNMENT = 64  # bytes; what the runtime may map directly
@@ -100,7 +101,7 @@ class Builder:
         """Multiply the last axis by a weight, (in, out): in int8 with fixed ranges, or in float."""
         quantized = self._model.quantized.get(name)
         if quantized is None:
-            return self.op("MatMul", x, self.weight(name, self._model.weights[name]))
+            return self.op("MatMul", x, self._matrix(name, name, self._model.weights[name]))
         scale = self.constant(quantized.input_scale, np.float32)
         zero = self.constant(quantized.input_zero, np.uint8)
         x = self.op("DequantizeLinear", self.op("QuantizeLinear", x, scale, zero), scale, zero)
@@ -108,28 +109,32 @@ class Builder:
 
     def embed(self, ids: str, position: str) -> str:
         """Return the scaled embeddings of some ids plus their rows of the position table, (..., D)."""
-        name, width = "embedding", self._model.shape.width
+        width = self._model.shape.width
         flat = self.op("Reshape", ids, self.constant([-1]))
-        quantized = self._model.quantized.get(name)
+        quantized = self._model.quantized.get(EMBEDDING)
         if quantized is None:
-            rows = self._columns(self.weight(name, self._model.weights[name]), flat)
+            table = self.weight(EMBEDDING, self._model.weights[EMBEDDING].T)  # (V, D)
+            rows = self.op("Gather", table, flat)  # (ids, D)
         else:
-            rows = self._columns(self.weight(f"{name}.int8", quantized.weight), flat)
-            scales = self.weight(f"{name}.scale", quantized.weight_scale)  # (V,)
+            table = self.weight(f"{EMBEDDING}.int8", quantized.weight.T)
+            scales = self.weight(f"{EMBEDDING}.scale", quantized.weight_scale)  # (V,)
             scales = self.op("Unsqueeze", self.op("Gather", scales, flat), self.constant([1]))
-            rows = self.op("Mul", self.op("Cast", rows, to=TensorProto.FLOAT), scales)
+            rows = self.op("Cast", self.op("Gather", table, flat), to=TensorProto.FLOAT)
+            rows = self.op("Mul", rows, scales)
         rows = self.op("Mul", rows, self.constant(np.sqrt(width), np.float32))
         return self.op("Add", self.op("Reshape", rows, self._like(ids, width)), position)
 
-    def _columns(self, table: str, flat: str) -> str:
-        """Return columns of a (D, V) table as rows: the output projection wants it to lie this way."""
-        return self.op("Transpose", self.op("Gather", table, flat, axis=1), perm=[1, 0])
+    def _matrix(self, name: str, stored: str, array: Array) -> str:
+        """Return a weight, (in, out). The embedding lies by rows, to be looked up, and is turned at load."""
+        if name != EMBEDDING:
+            return self.weight(stored, array)
+        return self.op("Transpose", self.weight(stored, array.T), perm=[1, 0])
 
     def _like(self, ids: str, width: int) -> str:
         return self.op("Concat", self.op("Shape", ids), self.constant([width]), axis=0)
 
     def _dequantized(self, name: str, quantized: Quantized) -> str:
-        weight = self.weight(f"{name}.int8", quantized.weight)
+        weight = self._matrix(name, f"{name}.int8", quantized.weight)
         scale = self.weight(f"{name}.scale", quantized.weight_scale)
         zero = self.weight(f"{name}.zero", np.zeros(len(quantized.weight_scale), np.int8))
         return self.op("DequantizeLinear", weight, scale, zero, axis=1)
