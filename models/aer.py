@@ -21,7 +21,7 @@ from models.data import DataError
 from models.paths import ROOT, data_folder
 from service import config
 from service.alignment import AlignedWords, hard_links
-from service.cli import build
+from service.assembly import build
 from service.errors import StartupError
 from service.text.spans import Span
 from service.translation import Options

@@ -24,7 +24,7 @@ from models.export import set_scores
 from models.paths import ROOT, data_folder
 from models.validation import DIRECTIONS, read_set
 from service import config
-from service.cli import build
+from service.assembly import build
 from service.errors import StartupError
 from service.translation import Options
 from service.translator import Translator

@@ -1,4 +1,4 @@
-"""The command line, and the only place where objects are wired together."""
+"""The command line."""
 
 from __future__ import annotations
 
@@ -8,30 +8,24 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import start_http_server
 from rich.console import Console
 from rich.progress import Progress
 
 from service import bundle, config, logs, terminal
-from service.batching.loop import Loop
-from service.batching.scheduler import Scheduler
-from service.bundle import Bundle
+from service.assembly import build
 from service.client import Client, ServerError
 from service.config import Settings
-from service.engine.runner import Runner
-from service.engine.session import kernel_set, usable_cores
-from service.errors import BundleError, ConfigError, DragomanError, NotServed, StartupError
+from service.errors import ConfigError, DragomanError, NotServed, StartupError
 from service.metrics import Metrics
 from service.rpc.served import Served
 from service.rpc.server import Server, serve_until_stopped
 from service.text.languages import primary_language
-from service.text.tokenizer import Tokenizer
 from service.translation import Options, Translation
 from service.translator import Translator
 
@@ -39,55 +33,6 @@ DEMO = "The agreement on the European Economic Area was signed in August 1992."
 NO_LIMIT = str(10**9)
 log = logging.getLogger(__name__)
 Translate = Callable[[list[str]], list[Translation]]
-
-
-def build(settings: Settings) -> tuple[Served, Metrics]:
-    """Load the bundle and start its loop.
-
-    Raises:
-        StartupError: The bundle cannot be served.
-    """
-    began = time.monotonic()
-    metrics = Metrics(CollectorRegistry())
-    checked = bundle.load(settings.bundle)
-    tokenizer = _tokenizer(checked)
-    positions = checked.manifest.shape["max_positions"]
-    if settings.max_sentence_tokens > positions:
-        raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
-    cores = usable_cores()
-    threads = settings.threads or cores
-    runner = Runner(checked, threads)
-    runner.warm_up()
-    limits = {"max_running": settings.max_running_sentences, "max_waiting": settings.max_queued_sentences}
-    loop = Loop(runner, Scheduler(**limits), metrics)
-    loop.start()
-    translator = Translator(
-        checked, tokenizer, loop, metrics, max_sentence_tokens=settings.max_sentence_tokens
-    )
-    for source, target in checked.manifest.pairs:
-        metrics.add_pair(f"{source}-{target}")
-    metrics.model_info.labels(checked.full_name).set(1)
-    metrics.model_load_seconds.set(time.monotonic() - began)
-    metrics.threads.set(threads)
-    metrics.cpu_limit_cores.set(cores)
-    served = Served(settings, checked, translator, loop, threads, cores, kernel_set(), time.time())
-    return served, metrics
-
-
-def _tokenizer(checked: Bundle) -> Tokenizer:
-    """Open the tokenizer of a bundle, and check that it is the one its graphs were made for."""
-    try:
-        tokenizer = Tokenizer.from_file(checked.path(bundle.TOKENIZER))
-    except ValueError as error:
-        raise BundleError(f"bundle {checked.folder}: {bundle.TOKENIZER}: {error}") from None
-    wanted = checked.manifest.shape["vocabulary"]
-    if tokenizer.num_pieces != wanted:
-        message = f"{bundle.TOKENIZER} has {tokenizer.num_pieces} pieces, {bundle.MANIFEST} says {wanted}"
-        raise BundleError(f"bundle {checked.folder}: {message}")
-    if unknown := {target for _, target in checked.manifest.pairs} - tokenizer.languages.keys():
-        message = f"{bundle.TOKENIZER} has no tag for {', '.join(sorted(unknown))}"
-        raise BundleError(f"bundle {checked.folder}: {message}")
-    return tokenizer
 
 
 def serve(settings: Settings) -> None:

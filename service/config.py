@@ -47,6 +47,12 @@ class Settings:
     max_running_sentences: int = _setting(
         32, "decoder rows; more raise throughput, latency and memory", 1, 1024
     )
+    max_batch_tokens: int = _setting(
+        16_384, "cache positions of all rows together; fewer bound memory more tightly", 512
+    )
+    max_overtaken: int = _setting(
+        64, "newer sentences that may join before an older one; fewer are fairer, more fill batches better", 0
+    )
     max_queued_sentences: int = _setting(
         2000, "sentences that may wait; more only make callers wait longer", 1
     )

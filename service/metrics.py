@@ -1,4 +1,4 @@
-"""Every time series the server exports, named in one place. Built once in `service.cli`, never a global."""
+"""Every time series the server exports, named in one place. Built once in `service.assembly`, never a global."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stand-ins that tests share, each with the smallest behaviour that its name promises."""
 
+import math
 from collections.abc import Sequence as Items
 
 import numpy as np
@@ -71,6 +72,9 @@ class FakeRunner:
         self._rows = []
 
 
-def sequence(*pieces: int, max_tokens: int = 100, shift: int = 0) -> Sequence:
+def sequence(
+    *pieces: int, max_tokens: int = 100, shift: int = 0, priority: int = 0, deadline: float = math.inf
+) -> Sequence:
     """Return a sentence of some pieces, as the translator would hand it in."""
-    return Sequence([TAG_ID, *pieces, EOS_ID], max_tokens=max_tokens, shift=shift)
+    source = [TAG_ID, *pieces, EOS_ID]
+    return Sequence(source, max_tokens=max_tokens, shift=shift, priority=priority, deadline=deadline)

@@ -75,11 +75,11 @@ class Loop:
             if self._is_closed:
                 raise Unavailable("the server is shutting down", reason="DRAINING")
             drain_seconds = len(self._scheduler.waiting) * self._seconds_per_sentence
-            self._scheduler.check_room(len(sequences), max(0.1, drain_seconds))
             now = self._clock()
+            self._scheduler.check_room(len(sequences), max(0.1, drain_seconds), now)
             for sequence in sequences:
                 sequence.submitted_at = now
-            self._scheduler.waiting.extend(sequences)
+                self._scheduler.waiting.add(sequence)
             self._metrics.queue_depth.set(len(self._scheduler.waiting))
             self._changed.notify()
 
@@ -87,10 +87,10 @@ class Loop:
         """Advance every running sentence by one piece."""
         began = self._clock()
         with self._changed:
-            abandoned = self._scheduler.drop_abandoned()
-            joined = self._scheduler.admit()
+            lost = self._scheduler.drop_lost(began)
+            joined = self._scheduler.admit(began)
             running = list(self._scheduler.running)
-        self._runner.leave(abandoned)
+        self._runner.leave(lost)
         if not running:
             self._count_sentences()
             return

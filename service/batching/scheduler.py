@@ -6,10 +6,9 @@ onnxruntime, so that a test can replay an hour of traffic in a blink.
 
 from __future__ import annotations
 
-from collections import deque
-
+from service.batching.line import Line
 from service.batching.sequence import Sequence
-from service.engine.runner import Step
+from service.engine.runner import Step, padded
 from service.errors import OverLimit, QueueFull
 from service.translation import Finish
 
@@ -17,12 +16,22 @@ from service.translation import Finish
 class Scheduler:
     """A waiting line in front of a fixed number of decoder rows; row i belongs to `running[i]`."""
 
-    def __init__(self, *, max_running: int, max_waiting: int) -> None:
+    def __init__(
+        self, *, max_running: int, max_waiting: int, max_batch_tokens: int = 2**31, max_overtaken: int = 64
+    ) -> None:
+        """Start empty.
+
+        Args:
+            max_batch_tokens: Positions of all rows, source and target, at the length of the longest: what
+                the caches may hold. A sentence that alone is larger runs alone.
+            max_overtaken: How many newer sentences may join before any one; the bound on waiting.
+        """
         self._max_running, self._max_waiting = max_running, max_waiting
-        self.waiting: deque[Sequence] = deque()
+        self._max_batch_tokens = max_batch_tokens
+        self.waiting = Line(max_overtaken)
         self.running: list[Sequence] = []
 
-    def check_room(self, count: int, retry_seconds: float) -> None:
+    def check_room(self, count: int, retry_seconds: float, now: float) -> None:
         """Refuse some sentences at once, all or none.
 
         Raises:
@@ -35,7 +44,7 @@ class Scheduler:
                 limit=self._max_waiting, actual=count, reason="REQUEST_TOO_LONG",
             )  # fmt: skip
         if len(self.waiting) + count > self._max_waiting:
-            self._forget_abandoned()
+            self._drop_waiting(now)  # done only when their places are needed
         if len(self.waiting) + count > self._max_waiting:
             raise QueueFull(
                 f"{len(self.waiting):,} sentences are waiting and {count:,} more asked for, "
@@ -43,19 +52,40 @@ class Scheduler:
                 retry_seconds=retry_seconds,
             )
 
-    def admit(self) -> list[Sequence]:
-        """Fill the free rows, oldest first, and return the sentences that joined."""
+    def admit(self, now: float) -> list[Sequence]:
+        """Fill the free rows by urgency, and return the sentences that joined."""
         joined: list[Sequence] = []
-        while self.waiting and len(self.running) + len(joined) < self._max_running:
-            sequence = self.waiting.popleft()
-            if not sequence.is_abandoned:  # its client hung up while it waited
-                joined.append(sequence)
-        self.running += joined
+        source = max((padded(len(s.source_ids)) for s in self.running), default=0)
+        target = max((padded(s.max_tokens + 1) for s in self.running), default=0)
+
+        def fits(candidate: Sequence) -> bool:
+            width = max(source, padded(len(candidate.source_ids))) + max(
+                target, padded(candidate.max_tokens + 1)
+            )
+            return not self.running or (len(self.running) + 1) * width <= self._max_batch_tokens
+
+        def suits(candidate: Sequence) -> bool:
+            return padded(len(candidate.source_ids)) <= source and padded(candidate.max_tokens + 1) <= target
+
+        while len(self.running) < self._max_running:
+            sequence = self.waiting.take(fits, suits)
+            if sequence is None:
+                break
+            if sequence.is_lost(now):  # its client hung up, or its time ran out, while it waited
+                sequence.give_up()
+                continue
+            joined.append(sequence)
+            self.running.append(sequence)
+            source = max(source, padded(len(sequence.source_ids)))
+            target = max(target, padded(sequence.max_tokens + 1))
         return joined
 
-    def drop_abandoned(self) -> list[int]:
-        """Take out the running sentences nobody waits for, and return their rows."""
-        return self._remove([row for row, sequence in enumerate(self.running) if sequence.is_abandoned])
+    def drop_lost(self, now: float) -> list[int]:
+        """Take out the running sentences that are for nobody any more, and return their rows."""
+        rows = [row for row, sequence in enumerate(self.running) if sequence.is_lost(now)]
+        for row in rows:
+            self.running[row].give_up()
+        return self._remove(rows)
 
     def advance(self, step: Step) -> tuple[list[int], list[tuple[Sequence, Finish]]]:
         """Give every running sentence its piece; return the rows that are free now, and who finished."""
@@ -67,9 +97,9 @@ class Scheduler:
         rows = self._remove([row for row, _, _ in finished])
         return rows, [(sequence, reason) for _, sequence, reason in finished]
 
-    def _forget_abandoned(self) -> None:
-        """Clear the line of sentences nobody waits for; done only when their places are needed."""
-        self.waiting = deque(sequence for sequence in self.waiting if not sequence.is_abandoned)
+    def _drop_waiting(self, now: float) -> None:
+        for sequence in self.waiting.drop(lambda waiting: waiting.is_lost(now)):
+            sequence.give_up()
 
     def _remove(self, rows: list[int]) -> list[int]:
         gone = set(rows)

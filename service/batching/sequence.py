@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.engine.runner import FREE
+from service.errors import DeadlinePassed
 from service.text.tokenizer import EOS_ID
 from service.translation import Finish, Times
 
@@ -24,15 +26,19 @@ class Result:
     times: Times
 
 
-@dataclass
+@dataclass(eq=False)
 class Sequence:
     """A sentence on its way through the engine.
 
     Attributes:
         source_ids: Tag, pieces, end.
-        forced: Pieces the translation must begin with; with `is_forced_whole` it is exactly these.
         max_tokens: Target pieces, at most.
         shift: Of the alignment head: which step's attention belongs to a piece.
+        forced: Pieces the translation must begin with; with `is_forced_whole` it is exactly these.
+        priority: Lower joins first.
+        deadline: On the loop's clock; of equal priority, the earlier joins first. After it the sentence is given up.
+        arrival: Its number in the order of arrival.
+        overtaken: How many newer sentences joined before it.
     """
 
     source_ids: list[int]
@@ -40,6 +46,10 @@ class Sequence:
     shift: int
     forced: list[int] = field(default_factory=list)
     is_forced_whole: bool = False
+    priority: int = 0
+    deadline: float = math.inf
+    arrival: int = 0
+    overtaken: int = 0
     ids: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
     attention: list[npt.NDArray[np.float32]] = field(default_factory=list)
@@ -52,6 +62,15 @@ class Sequence:
     def is_abandoned(self) -> bool:
         """Tell whether nobody waits for the result any more."""
         return self.future.cancelled()
+
+    def is_lost(self, now: float) -> bool:
+        """Tell whether more work on it would be for nobody."""
+        return self.is_abandoned or self.deadline <= now
+
+    def give_up(self) -> None:
+        """Tell whoever still waits that the deadline has passed."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(DeadlinePassed("not finished before the deadline"))
 
     def next_forced(self) -> int:
         """Return the piece that must come next, or `FREE`."""

@@ -24,6 +24,7 @@ from service.text.tokenizer import BOS_ID, PAD_ID
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
 MULTIPLE = 8
+MAX_GROUP_TOKENS = 1024  # of one pass through the encoder
 FREE = -1  # no forced piece: take the best
 
 
@@ -75,17 +76,31 @@ class Runner:
             return
         count = len(sources)
         lengths = np.array([len(source) for source in sources])
-        ids = np.full((count, padded(int(lengths.max()))), PAD_ID, np.int64)  # (R', S)
-        for row, source in enumerate(sources):
-            ids[row, : len(source)] = source
-        assert ids.shape[1] % MULTIPLE == 0, "padding decides the last bits. This is a bug."
-        encoded: list[Float] = self._encoder.run(self._cross_names, {"source": ids})
+        encoded = self._encode(sources)
         self._cross = [_stack(old, new) for old, new in zip(self._cross, encoded, strict=True)]
         blank = np.zeros((count, self._heads, self._self[0].shape[2], self._width), np.float32)
         self._self = [np.concatenate([old, blank]) for old in self._self]
         self._token = np.append(self._token, np.full(count, BOS_ID))
         self._position = np.append(self._position, np.zeros(count, np.int64))
         self._source_length = np.append(self._source_length, lengths)
+
+    def _encode(self, sources: Sequence[Sequence[int]]) -> list[Float]:
+        """Return the keys and values of every cross-attention, (R', H, S, K) each.
+
+        Sentences of one padded length go through the encoder together, so that hardly any work is padding,
+        in groups that stay in the processor's caches.
+        """
+        count, longest = len(sources), padded(max(map(len, sources)))
+        cross = [np.zeros((count, self._heads, longest, self._width), np.float32) for _ in self._cross_names]
+        for group in _groups([padded(len(source)) for source in sources]):
+            ids = np.full((len(group), padded(len(sources[group[0]]))), PAD_ID, np.int64)  # (rows, S)
+            for place, row in enumerate(group):
+                ids[place, : len(sources[row])] = sources[row]
+            assert ids.shape[1] % MULTIPLE == 0, "padding decides the last bits. This is a bug."
+            encoded = self._encoder.run(self._cross_names, {"source": ids})
+            for whole, part in zip(cross, encoded, strict=True):
+                whole[group, :, : ids.shape[1]] = part
+        return cross
 
     def step(self, forced: Sequence[int]) -> Step:
         """Advance every row by one piece.
@@ -131,6 +146,18 @@ class Runner:
         self.join([[PAD_ID] * MULTIPLE] * 2)
         self.step([FREE] * 2)
         self.leave([0, 1])
+
+
+def _groups(widths: Sequence[int]) -> list[list[int]]:
+    """Return the rows of each width, in groups of at most `MAX_GROUP_TOKENS` positions."""
+    groups: list[list[int]] = []
+    for row in sorted(range(len(widths)), key=lambda row: widths[row]):
+        last = groups[-1] if groups else []
+        if last and widths[last[0]] == widths[row] and (len(last) + 1) * widths[row] <= MAX_GROUP_TOKENS:
+            last.append(row)
+        else:
+            groups.append([row])
+    return groups
 
 
 def _widen(cache: Float, length: int) -> Float:

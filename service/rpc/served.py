@@ -12,7 +12,7 @@ from service.translator import Translator
 
 @dataclass(frozen=True)
 class Served:
-    """The parts of one server, wired by `service.cli`."""
+    """The parts of one server, wired by `service.assembly`."""
 
     settings: Settings
     bundle: Bundle

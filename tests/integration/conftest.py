@@ -8,7 +8,7 @@ import grpc
 import pytest_asyncio
 
 from service import config
-from service.cli import build
+from service.assembly import build
 from service.metrics import Metrics
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.rpc.served import Served

@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 
 from service.batching.scheduler import Scheduler
+from service.batching.sequence import Sequence
 from service.engine.runner import Step
-from service.errors import OverLimit, QueueFull
+from service.errors import DeadlinePassed, OverLimit, QueueFull
 from service.text.tokenizer import EOS_ID
 from service.translation import Finish
 from tests.fakes import sequence
+
+NOW = 100.0
+
+
+def wait(scheduler: Scheduler, *sequences: Sequence) -> None:
+    """Let some sentences wait."""
+    for waiting in sequences:
+        scheduler.waiting.add(waiting)
 
 
 def replay(arrivals: list[dict[str, int]], *, max_running: int) -> list[str]:
@@ -24,8 +33,8 @@ def replay(arrivals: list[dict[str, int]], *, max_running: int) -> list[str]:
         for name, length in arriving.items():
             arrived = sequence(7, max_tokens=length)
             names[id(arrived)] = name
-            scheduler.waiting.append(arrived)
-        scheduler.admit()
+            scheduler.waiting.add(arrived)
+        scheduler.admit(NOW)
         batches.append("".join(names[id(running)] for running in scheduler.running))
         count = len(scheduler.running)
         scheduler.advance(Step([7] * count, [-0.5] * count, np.zeros((count, 3), np.float32)))
@@ -57,11 +66,84 @@ def test_skips_abandoned() -> None:
     """
     scheduler = Scheduler(max_running=1, max_waiting=2)
     gone, here = sequence(7), sequence(7)
-    scheduler.waiting.extend([gone, here])
+    wait(scheduler, *[gone, here])
 
     gone.future.cancel()
 
-    assert [here] == scheduler.admit()
+    assert [here] == scheduler.admit(NOW)
+
+
+def test_skips_expired() -> None:
+    """
+    A sentence whose deadline passed while it waited is told so and never takes a decoder row.
+    """
+    scheduler = Scheduler(max_running=1, max_waiting=2)
+    late, here = sequence(7, deadline=NOW), sequence(7, deadline=NOW + 1)
+    wait(scheduler, late, here)
+
+    assert [here] == scheduler.admit(NOW)
+    assert isinstance(late.future.exception(timeout=0), DeadlinePassed)
+
+
+def test_drops_expired_rows() -> None:
+    """
+    A running sentence leaves at the first step after its deadline.
+    """
+    scheduler = Scheduler(max_running=2, max_waiting=2)
+    short, long = sequence(7, deadline=NOW + 1), sequence(7)
+    wait(scheduler, short, long)
+    scheduler.admit(NOW)
+
+    assert [] == scheduler.drop_lost(NOW)
+    assert [0] == scheduler.drop_lost(NOW + 1)
+    assert [long] == scheduler.running
+    assert isinstance(short.future.exception(timeout=0), DeadlinePassed)
+
+
+def test_token_budget() -> None:
+    """
+    Rows, each as wide as the widest, stay within the token budget; one sentence alone always runs.
+    """
+    scheduler = Scheduler(max_running=8, max_waiting=8, max_batch_tokens=70)
+    huge = sequence(*[7] * 100, max_tokens=100)
+    wait(scheduler, huge)
+    assert [huge] == scheduler.admit(NOW)
+
+    scheduler.running.clear()
+    wait(scheduler, *(sequence(7, max_tokens=15) for _ in range(4)))  # 8 source and 16 target positions each
+
+    assert 2 == len(scheduler.admit(NOW))
+
+
+def test_narrow_sentences_join_first() -> None:
+    """
+    A sentence that would widen every row lets those join that do not, but fills a row nobody else wants.
+    """
+    scheduler = Scheduler(max_running=4, max_waiting=8)
+    first, wide, narrow = sequence(7), sequence(*[7] * 20), sequence(7)
+    wait(scheduler, first, wide, narrow)
+
+    assert [first, narrow, wide] == scheduler.admit(NOW)
+    assert 1 == wide.overtaken
+
+
+def test_nobody_is_overtaken_for_ever() -> None:
+    """
+    After `max_overtaken` newer sentences, a wide one joins next, even where it does not suit the batch.
+    """
+    scheduler = Scheduler(max_running=1, max_waiting=99, max_overtaken=2)
+    running = sequence(7)
+    wait(scheduler, running)
+    scheduler.admit(NOW)
+    wide = sequence(*[7] * 20, priority=1)
+    wait(scheduler, wide, *(sequence(7) for _ in range(5)))
+
+    order = []
+    for _ in range(4):
+        scheduler.running.clear()
+        order += scheduler.admit(NOW)
+
+    assert 2 == order.index(wide)
 
 
 def test_drops_abandoned_rows() -> None:
@@ -70,12 +152,12 @@ def test_drops_abandoned_rows() -> None:
     """
     scheduler = Scheduler(max_running=4, max_waiting=4)
     first, second, third = sequence(7), sequence(7), sequence(7)
-    scheduler.waiting.extend([first, second, third])
-    scheduler.admit()
+    wait(scheduler, *[first, second, third])
+    scheduler.admit(NOW)
 
     second.future.cancel()
 
-    assert [1] == scheduler.drop_abandoned()
+    assert [1] == scheduler.drop_lost(NOW)
     assert [first, third] == scheduler.running
 
 
@@ -85,8 +167,8 @@ def test_advance_names_rows_and_reasons() -> None:
     """
     scheduler = Scheduler(max_running=4, max_waiting=4)
     ends, goes_on, cut = sequence(7), sequence(7), sequence(7, max_tokens=1)
-    scheduler.waiting.extend([ends, goes_on, cut])
-    scheduler.admit()
+    wait(scheduler, *[ends, goes_on, cut])
+    scheduler.admit(NOW)
 
     rows, finished = scheduler.advance(Step([EOS_ID, 7, 7], [-0.5] * 3, np.zeros((3, 3), np.float32)))
 
@@ -100,15 +182,15 @@ def test_queue_full() -> None:
     A full line refuses all sentences of a call, and says the limit, the actual value and when to return.
     """
     scheduler = Scheduler(max_running=1, max_waiting=3)
-    scheduler.waiting.extend([sequence(7), sequence(7)])
+    wait(scheduler, *[sequence(7), sequence(7)])
 
     with pytest.raises(
         QueueFull, match="2 sentences are waiting and 2 more asked for, the limit is 3"
     ) as full:
-        scheduler.check_room(2, retry_seconds=1.5)
+        scheduler.check_room(2, retry_seconds=1.5, now=NOW)
 
     assert 1.5 == full.value.retry_seconds
-    scheduler.check_room(1, retry_seconds=1.5)
+    scheduler.check_room(1, retry_seconds=1.5, now=NOW)
 
 
 def test_queue_forgets_the_abandoned() -> None:
@@ -117,10 +199,10 @@ def test_queue_forgets_the_abandoned() -> None:
     """
     scheduler = Scheduler(max_running=1, max_waiting=2)
     gone, here = sequence(7), sequence(7)
-    scheduler.waiting.extend([gone, here])
+    wait(scheduler, *[gone, here])
 
     gone.future.cancel()
-    scheduler.check_room(1, retry_seconds=1.0)
+    scheduler.check_room(1, retry_seconds=1.0, now=NOW)
 
     assert [here] == list(scheduler.waiting)
 
@@ -132,4 +214,4 @@ def test_call_larger_than_the_queue() -> None:
     scheduler = Scheduler(max_running=1, max_waiting=3)
 
     with pytest.raises(OverLimit, match="sentences in one call: 4, the limit is 3"):
-        scheduler.check_room(4, retry_seconds=1.0)
+        scheduler.check_room(4, retry_seconds=1.0, now=NOW)

@@ -1,0 +1,77 @@
+"""Put the parts together: the only place where objects are wired.
+
+One bundle, one runner, one loop, one translator; used by the command line and by what measures a bundle.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry
+
+from service import bundle
+from service.batching.loop import Loop
+from service.batching.scheduler import Scheduler
+from service.bundle import Bundle
+from service.config import Settings
+from service.engine.runner import Runner
+from service.engine.session import kernel_set, usable_cores
+from service.errors import BundleError, ConfigError
+from service.metrics import Metrics
+from service.rpc.served import Served
+from service.text.tokenizer import Tokenizer
+from service.translator import Translator
+
+
+def build(settings: Settings) -> tuple[Served, Metrics]:
+    """Load the bundle and start its loop.
+
+    Raises:
+        StartupError: The bundle cannot be served.
+    """
+    began = time.monotonic()
+    metrics = Metrics(CollectorRegistry())
+    checked = bundle.load(settings.bundle)
+    tokenizer = _tokenizer(checked)
+    positions = checked.manifest.shape["max_positions"]
+    if settings.max_sentence_tokens > positions:
+        raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
+    cores = usable_cores()
+    threads = settings.threads or cores
+    runner = Runner(checked, threads)
+    runner.warm_up()
+    scheduler = Scheduler(
+        max_running=settings.max_running_sentences,
+        max_waiting=settings.max_queued_sentences,
+        max_batch_tokens=settings.max_batch_tokens,
+        max_overtaken=settings.max_overtaken,
+    )
+    loop = Loop(runner, scheduler, metrics)
+    loop.start()
+    translator = Translator(
+        checked, tokenizer, loop, metrics, max_sentence_tokens=settings.max_sentence_tokens
+    )
+    for source, target in checked.manifest.pairs:
+        metrics.add_pair(f"{source}-{target}")
+    metrics.model_info.labels(checked.full_name).set(1)
+    metrics.model_load_seconds.set(time.monotonic() - began)
+    metrics.threads.set(threads)
+    metrics.cpu_limit_cores.set(cores)
+    served = Served(settings, checked, translator, loop, threads, cores, kernel_set(), time.time())
+    return served, metrics
+
+
+def _tokenizer(checked: Bundle) -> Tokenizer:
+    """Open the tokenizer of a bundle, and check that it is the one its graphs were made for."""
+    try:
+        tokenizer = Tokenizer.from_file(checked.path(bundle.TOKENIZER))
+    except ValueError as error:
+        raise BundleError(f"bundle {checked.folder}: {bundle.TOKENIZER}: {error}") from None
+    wanted = checked.manifest.shape["vocabulary"]
+    if tokenizer.num_pieces != wanted:
+        message = f"{bundle.TOKENIZER} has {tokenizer.num_pieces} pieces, {bundle.MANIFEST} says {wanted}"
+        raise BundleError(f"bundle {checked.folder}: {message}")
+    if unknown := {target for _, target in checked.manifest.pairs} - tokenizer.languages.keys():
+        message = f"{bundle.TOKENIZER} has no tag for {', '.join(sorted(unknown))}"
+        raise BundleError(f"bundle {checked.folder}: {message}")
+    return tokenizer
