@@ -25,6 +25,7 @@ from models.paths import data_folder, runs_folder, tokenizer_path
 from models.transformer import Transformer
 from models.validation import DIRECTIONS, greedy, read_set
 from service import bundle
+from service.engine.cache import close_gaps
 from service.engine.runner import FREE, Runner
 from service.errors import StartupError
 from service.text.normalize import normalize
@@ -59,7 +60,7 @@ def engine_greedy(runner: Runner, batch: list[list[int]], limits: list[int]) -> 
             if piece == EOS_ID or len(done[row]) >= limits[row]:
                 left.append(place)
         runner.leave(left)
-        open_rows = [row for place, row in enumerate(open_rows) if place not in left]
+        close_gaps(open_rows, left)
     return done
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence as Items
 import numpy as np
 
 from service.batching.sequence import Sequence
+from service.engine.cache import close_gaps
 from service.engine.runner import FREE, Step
 from service.text.tokenizer import EOS_ID
 
@@ -65,7 +66,7 @@ class FakeRunner:
 
     def leave(self, rows: Items[int]) -> None:
         """Give up some rows."""
-        self._rows = [row for index, row in enumerate(self._rows) if index not in set(rows)]
+        close_gaps(self._rows, rows)
 
     def clear(self) -> None:
         """Give up all rows."""

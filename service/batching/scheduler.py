@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from service.batching.line import Line
 from service.batching.sequence import Sequence
+from service.engine.cache import close_gaps
 from service.engine.runner import Step, padded
 from service.errors import OverLimit, QueueFull
 from service.translation import Finish
@@ -102,6 +103,5 @@ class Scheduler:
             sequence.give_up()
 
     def _remove(self, rows: list[int]) -> list[int]:
-        gone = set(rows)
-        self.running = [sequence for row, sequence in enumerate(self.running) if row not in gone]
+        close_gaps(self.running, rows)
         return rows

@@ -1,0 +1,97 @@
+"""The rows' keys and values: in place, dense, finite."""
+
+import numpy as np
+import pytest
+
+from service.engine.cache import Cache, close_gaps
+
+NAMES = ["key", "value"]
+
+
+def filled(
+    rows: int, length: int, value: float = 1.0
+) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    """Return what an engine would write for some rows: one head, one number a position."""
+    return [np.full((rows, 1, length, 1), value * sign, np.float32) for sign in (1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [([], "abcd"), ([3], "abc"), ([0], "dbc"), ([0, 2], "db"), ([0, 3], "cb"), ([0, 1, 2, 3], "")],
+)
+def test_close_gaps(gone: list[int], left: str) -> None:
+    """
+    Each gap is filled by what is then the last, so that as little as possible moves.
+    """
+    items = list("abcd")
+
+    close_gaps(items, gone)
+
+    assert list(left) == items
+
+
+def test_reserve_keeps_rows_in_use() -> None:
+    """
+    Growing, in rows or in length, keeps what was written; what is new is zero.
+    """
+    cache = Cache(NAMES, heads=1, width=1)
+    cache.reserve(0, 2, 8)
+    cache.put([0, 1], filled(2, 8))
+
+    cache.reserve(2, 3, 16)
+
+    assert [8.0, 8.0, 0.0] == cache.feeds(3)["key"].sum((1, 2, 3)).tolist()
+    assert [-8.0, -8.0, 0.0] == cache.feeds(3)["value"].sum((1, 2, 3)).tolist()
+
+
+def test_reserve_shrinks_when_half_would_do() -> None:
+    """
+    A long sentence that left is not paid for at every later step, nor is its length given up at once.
+    """
+    cache = Cache(NAMES, heads=1, width=1)
+    cache.reserve(0, 1, 64)
+
+    cache.reserve(1, 1, 40)
+    assert 64 == cache.length
+    cache.reserve(1, 1, 32)
+    assert 32 == cache.length
+
+
+def test_feeds_are_not_copied() -> None:
+    """
+    What a graph reads is the memory itself, contiguous whatever the capacity.
+    """
+    cache = Cache(NAMES, heads=1, width=1)
+    cache.reserve(0, 4, 8)
+
+    fed = cache.feeds(2)["key"]
+    cache.put([1], filled(1, 8))
+
+    assert fed.flags["C_CONTIGUOUS"]
+    assert 8.0 == fed[1].sum()
+
+
+def test_put_at_writes_one_position_of_each_row() -> None:
+    """
+    Rows of different age write at places of their own.
+    """
+    cache = Cache(NAMES, heads=1, width=1)
+    cache.reserve(0, 2, 8)
+
+    cache.put_at(np.array([1, 5]), filled(2, 1, 3.0))
+
+    assert [[1], [5]] == [np.flatnonzero(row).tolist() for row in cache.feeds(2)["key"]]
+
+
+def test_move_takes_a_row_along() -> None:
+    """
+    A row that fills a gap brings all its positions, in every array.
+    """
+    cache = Cache(NAMES, heads=1, width=1)
+    cache.reserve(0, 2, 8)
+    cache.put([1], filled(1, 8, 2.0))
+
+    cache.move(1, 0)
+
+    assert 16.0 == cache.feeds(1)["key"].sum()
+    assert -16.0 == cache.feeds(1)["value"].sum()
