@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,12 +41,20 @@ class Flag:
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller may ask for. `max_target_tokens` 0 means the default, which follows the source's length."""
+    """What a caller may ask for.
+
+    Attributes:
+        max_target_tokens: 0 means the default, which follows the source's length.
+        is_bulk: Whether others may join first.
+        deadline: On the loop's clock (`time.monotonic`): after it nobody wants the result.
+    """
 
     source: str
     target: str
     max_target_tokens: int = 0
     alignment: bool = False  # words and links
+    is_bulk: bool = False
+    deadline: float = math.inf
 
     @property
     def pair(self) -> str:

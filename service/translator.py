@@ -134,7 +134,13 @@ class Translator:
     def _sequence(self, sentence: _Prepared, options: Options) -> Sequence:
         source_ids = [self._tokenizer.tag_id(options.target), *sentence.ids, EOS_ID]
         limit = min(2 * len(source_ids) + 10, self._max_target_tokens)  # generous for short ones
-        return Sequence(source_ids, max_tokens=options.max_target_tokens or limit, shift=self._head.shift)
+        return Sequence(
+            source_ids,
+            max_tokens=options.max_target_tokens or limit,
+            shift=self._head.shift,
+            priority=int(options.is_bulk),
+            deadline=options.deadline,
+        )
 
     async def _run(self, sequences: list[Sequence]) -> list[Result]:
         """Wait for some sentences; if the caller goes away, they leave the batch at the next step."""

@@ -11,6 +11,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -21,7 +22,21 @@ from service.metrics import SERVICE, Metrics
 from service.rpc import status
 
 log = logging.getLogger(__name__)
-Method = Callable[[Any, str], Awaitable[Message]]  # request, request id
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a method knows of the call besides its request.
+
+    Attributes:
+        deadline: On the clock of `time.monotonic`.
+    """
+
+    request_id: str
+    deadline: float
+
+
+Method = Callable[[Any, Call], Awaitable[Message]]
 _MAX_REQUEST_ID = 128
 
 
@@ -97,7 +112,7 @@ class Calls:
         seconds = self._default_deadline if remaining is None else remaining
         try:
             async with asyncio.timeout(seconds):
-                return await method(request, id_)
+                return await method(request, Call(id_, time.monotonic() + seconds))
         except TimeoutError:
             raise DeadlinePassed(f"not finished within {seconds:.1f} s") from None
         except DragomanError as error:

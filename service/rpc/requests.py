@@ -48,7 +48,8 @@ class Checks:
             raise NotServed(message, reason="PAIR_NOT_SERVED", served=served)
         wants_words = aligns or request.output.alignment != pb.ALIGNMENT_MODE_UNSPECIFIED
         limit = 0 if aligns else self._target_limit(request.decoding.max_target_tokens)
-        return Options(source, target, limit, alignment=wants_words)
+        is_bulk = request.priority == pb.PRIORITY_BULK
+        return Options(source, target, limit, alignment=wants_words, is_bulk=is_bulk)
 
     def sizes(self, field: str, texts: Sequence[str]) -> None:
         """Check the number of texts of a call and their length together.
@@ -147,7 +148,6 @@ def _refuse_unserved(request: Any) -> None:
     """
     unserved = {
         "output.word_confidence": request.output.word_confidence,
-        "priority": request.priority == pb.PRIORITY_BULK,
     }
     if isinstance(request, pb.TranslateRequest):
         decoding = request.decoding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,7 +11,7 @@ import grpc
 from service.errors import DragomanError, InvalidRequest
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc import replies
-from service.rpc.calls import Calls
+from service.rpc.calls import Call, Calls
 from service.rpc.requests import Checks, locate_words
 from service.rpc.served import Served
 from service.translation import Options, TranslatedSentence
@@ -34,9 +35,9 @@ class Servicer:
             }
         )
 
-    async def translate(self, request: Any, request_id: str) -> pb.TranslateResponse:
+    async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
         """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
-        options = self._checks.options(request)
+        options = replace(self._checks.options(request), deadline=call.deadline)
         self._checks.sizes("contents", request.contents)
         errors: dict[int, DragomanError] = {}
         for index, text in enumerate(request.contents):
@@ -59,12 +60,12 @@ class Servicer:
             sentences += translation.sentences
             packed = replies.pack_translation(text, translation, options, self._model, request.output)
             reply.translations.append(packed)
-        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, request_id))
+        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, call.request_id))
         return reply
 
-    async def align(self, request: Any, request_id: str) -> pb.AlignResponse:
+    async def align(self, request: Any, call: Call) -> pb.AlignResponse:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
-        options = self._checks.options(request, aligns=True)
+        options = replace(self._checks.options(request, aligns=True), deadline=call.deadline)
         pairs = [_joined(pair) for pair in request.pairs]
         self._checks.sizes("pairs", [source + target for source, target in pairs])
         try:
@@ -87,7 +88,7 @@ class Servicer:
                 continue
             sentences.append(outcome[0])
             reply.alignments.append(outcome[1])
-        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, request_id))
+        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, call.request_id))
         return reply
 
     async def _align_pair(
@@ -108,7 +109,7 @@ class Servicer:
         places = (replies.offsets(text, output.offset_unit) for text in (source, target))
         return done, replies.pack_sentence(done, output, *places)
 
-    async def list_models(self, request: Any, request_id: str) -> pb.ListModelsResponse:
+    async def list_models(self, request: Any, call: Call) -> pb.ListModelsResponse:
         """Say what is served, within which limits, on what."""
         return replies.pack_models(self._served)
 

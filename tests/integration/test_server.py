@@ -432,7 +432,6 @@ REFUSALS = {
     "mime": (request("Hi.", mime_type="image/png"), "INVALID_ARGUMENT", "INVALID_OPTION", "mime_type"),
     "glossary": (request("Hi.", glossary=[pb.GlossaryEntry()]), "INVALID_ARGUMENT", "NOT_YET_SERVED", "glossary"),
     "keep": (request("Hi.", do_not_translate=["Hi"]), "INVALID_ARGUMENT", "NOT_YET_SERVED", "do_not_translate"),
-    "bulk": (request("Hi.", priority=pb.PRIORITY_BULK), "INVALID_ARGUMENT", "NOT_YET_SERVED", "priority"),
     "priority": (request("Hi.", priority=7), "INVALID_ARGUMENT", "INVALID_OPTION", "priority"),
     "detection": (request("Hi.", source=""), "INVALID_ARGUMENT", "NOT_YET_SERVED", "source_language_code"),
     "confidence": (output(word_confidence=True), "INVALID_ARGUMENT", "NOT_YET_SERVED", "output.word_confidence"),
@@ -463,11 +462,11 @@ class TestErrors:
             (align_request(), "INVALID_ARGUMENT", "EMPTY_REQUEST"),
             (align_request(*[pair()] * 257), "INVALID_ARGUMENT", "TOO_MANY_TEXTS"),
             (align_request(pair(), model="other"), "NOT_FOUND", "MODEL_NOT_SERVED"),
-            (align_request(pair(), priority=pb.PRIORITY_BULK), "INVALID_ARGUMENT", "NOT_YET_SERVED"),
+            (align_request(pair(), priority=9), "INVALID_ARGUMENT", "INVALID_OPTION"),
             (align_request(pair("x" * 20_001)), "INVALID_ARGUMENT", "TEXT_TOO_LONG"),
             (align_request(*[pair("x" * 20_000)] * 11), "INVALID_ARGUMENT", "REQUEST_TOO_LONG"),
         ],
-        ids=["empty", "too-many", "model", "bulk", "too-long", "request-too-long"],
+        ids=["empty", "too-many", "model", "priority", "too-long", "request-too-long"],
     )
     async def test_align(self, server: Running, asked: Any, code: str, reason: str) -> None:
         """

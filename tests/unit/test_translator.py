@@ -1,18 +1,24 @@
 """The path of a text, with an engine that repeats what it reads: the translation is the normalised source."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.errors import OverLimit
+from service.batching.loop import Loop
+from service.batching.scheduler import Scheduler
+from service.bundle import Bundle
+from service.errors import DeadlinePassed, OverLimit
 from service.metrics import Metrics
 from service.text.normalize import normalize
 from service.text.spans import Span
+from service.text.tokenizer import Tokenizer
 from service.translation import Finish, FlagKind, Options, Translation
 from service.translator import Translator
+from tests.fakes import FakeRunner
 
 PLAIN = Options("en", "fr")
 ALIGNED = Options("en", "fr", alignment=True)
@@ -240,3 +246,35 @@ async def test_cancelled_calls_free_their_rows(translator: Translator, metrics: 
         await call
 
     assert "Two." == (await one(translator, "Two.")).text
+
+
+async def test_deadline(translator: Translator) -> None:
+    """
+    A call whose deadline has passed is told so instead of being translated.
+    """
+    with pytest.raises(DeadlinePassed):
+        await one(translator, "One.", replace(PLAIN, deadline=0.0))
+
+
+async def test_bulk_lets_others_join_first(
+    default_bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics
+) -> None:
+    """
+    While one row is free, a bulk call waits for an interactive one that came after it.
+    """
+    runner = FakeRunner()
+    loop = Loop(runner, Scheduler(max_running=1, max_waiting=9), metrics)
+    translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+    calls = [
+        asyncio.ensure_future(one(translator, text, replace(PLAIN, is_bulk=bulk)))
+        for text, bulk in (("Later.", True), ("Now.", False))
+    ]
+    await asyncio.sleep(0.1)  # both wait: the loop has not started
+
+    loop.start()
+    await asyncio.gather(*calls)
+    loop.close()
+
+    assert [tokenizer.encode("Now.").ids, tokenizer.encode("Later.").ids] == [
+        list(source[1:-1]) for source in dict.fromkeys(tuple(batch[0]) for batch in runner.batches)
+    ]
