@@ -14,8 +14,8 @@ from service.batching.loop import Loop
 from service.batching.scheduler import Scheduler
 from service.bundle import Bundle
 from service.config import Settings
+from service.engine.processor import cpu_limit, kernel_set, usable_threads
 from service.engine.runner import Runner
-from service.engine.session import kernel_set, usable_cores
 from service.errors import BundleError, ConfigError
 from service.metrics import Metrics
 from service.rpc.served import Served
@@ -36,8 +36,8 @@ def build(settings: Settings) -> tuple[Served, Metrics]:
     positions = checked.manifest.shape["max_positions"]
     if settings.max_sentence_tokens > positions:
         raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
-    cores = usable_cores()
-    threads = settings.threads or cores
+    cores = cpu_limit()
+    threads = settings.threads or usable_threads(cores)
     runner = Runner(checked, threads)
     runner.warm_up()
     scheduler = Scheduler(

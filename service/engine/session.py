@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from pathlib import Path
 
 import onnxruntime
 
 from service.bundle import DECODER, ENCODER, Bundle
 from service.errors import BundleError
-
-
-def usable_cores() -> int:
-    """Return the processors this process may run on, not those of the host."""
-    return len(os.sched_getaffinity(0))
-
-
-def kernel_set() -> str:
-    """Return the widest instruction set that decides which kernels run, and with them the last bits."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.machine()
-    flags = set(text.split())
-    known = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "asimddp", "asimd")
-    return next((flag for flag in known if flag in flags), platform.machine())
 
 
 def open_sessions(

@@ -29,8 +29,8 @@ from models.paths import ROOT
 from models.transformer import Transformer
 from service import bundle
 from service.config import DEFAULT_BUNDLE
+from service.engine.processor import kernel_set
 from service.engine.runner import FREE, Runner
-from service.engine.session import kernel_set
 from service.text.tokenizer import EOS_ID, Tokenizer
 
 pytestmark = pytest.mark.benchmark
