@@ -113,8 +113,8 @@ def alignment_head(network: Transformer, threshold: float) -> AlignmentHead:
     """
     guided = max(network.guided, key=lambda guide: (guide.shift, guide.layer), default=None)
     if guided is None:
-        return AlignmentHead(network.shape.decoder_layers - 1, 0, 0, threshold)
-    return AlignmentHead(guided.layer, guided.head, guided.shift, threshold)
+        return AlignmentHead(network.shape.decoder_layers - 1, 0, 0, threshold, is_guided=False)
+    return AlignmentHead(guided.layer, guided.head, guided.shift, threshold, is_guided=True)
 
 
 def write(model: Model, head: AlignmentHead, folder: Path) -> None:

@@ -41,13 +41,15 @@ class AlignmentHead:
 
     Attributes:
         shift: 0: the weights of the step that wrote a piece; 1: of the step after it.
-        threshold: Attention, summed over a source word, above which two words are linked.
+        threshold: Attention, summed over a source word, from which on two words are linked.
+        is_guided: Whether word alignments taught it; another head's attention is a weaker hint.
     """
 
     layer: int
     head: int
     shift: int
     threshold: float
+    is_guided: bool
 
 
 @dataclass(frozen=True)
@@ -171,10 +173,11 @@ def _is_head(value: Any) -> bool:
     names = [item.name for item in fields(AlignmentHead)]
     if not isinstance(value, dict) or sorted(value) != sorted(names):
         return False
-    whole = {name: value[name] for name in names[:-1]}
+    whole = {name: value[name] for name in ("layer", "head", "shift")}
     threshold = value["threshold"]
     return (
-        _is_table(whole, int)
+        type(value["is_guided"]) is bool
+        and _is_table(whole, int)
         and min(whole.values()) >= 0
         and whole["shift"] <= 1
         and type(threshold) in (int, float)

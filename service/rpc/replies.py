@@ -149,7 +149,7 @@ def _model(manifest: Manifest, served: Served) -> pb.Model:
         num_parameters=manifest.num_parameters,
         precision={"fp32": "float32"}.get(manifest.precision, manifest.precision),
         alignment_head=pb.AlignmentHead(
-            layer=manifest.alignment.layer, head=manifest.alignment.head, guided=True
+            layer=manifest.alignment.layer, head=manifest.alignment.head, guided=manifest.alignment.is_guided
         ),
     )
     model.load_time.FromMilliseconds(round(1000 * served.loaded_at))

@@ -136,7 +136,7 @@ def test_the_manifest_says_it_all(exported: dict[str, Bundle], state: dict[str, 
         manifest = written.manifest
         assert ("toy@7", precision, PAIRS) == (written.full_name, manifest.precision, manifest.pairs)
         assert SHAPE.to_dict() == manifest.shape
-        assert (1, 1, 1, 0.25) == tuple(asdict(manifest.alignment).values())
+        assert (1, 1, 1, 0.25, True) == tuple(asdict(manifest.alignment).values())
         assert (1234, 5, 0.5) == tuple(
             manifest.training[key] for key in ("target_tokens", "updates", "hours")
         )
@@ -152,7 +152,7 @@ def test_without_guided_heads_the_last_layer_is_read(toy: Toy, state: dict[str, 
     """
     written = write(state | {"guided": []}, toy, tmp_path / "plain")
 
-    assert (1, 0, 0, 0.25) == tuple(asdict(written.manifest.alignment).values())
+    assert (1, 0, 0, 0.25, False) == tuple(asdict(written.manifest.alignment).values())
 
 
 def initializers(written: Bundle) -> dict[str, dict[str, onnx.TensorProto]]:

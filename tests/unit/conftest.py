@@ -26,7 +26,7 @@ def translator(default_bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics) -
     """Return a translator whose engine repeats the source, and which takes 40 tokens at a time."""
     loop = Loop(FakeRunner(), Scheduler(max_running=8, max_waiting=100), metrics)
     loop.start()
-    head = AlignmentHead(layer=0, head=0, shift=0, threshold=0.3)
+    head = AlignmentHead(layer=0, head=0, shift=0, threshold=0.3, is_guided=False)
     bundle = replace(default_bundle, manifest=replace(default_bundle.manifest, alignment=head))
     yield Translator(bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
     loop.close()

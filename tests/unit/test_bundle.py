@@ -181,9 +181,10 @@ def test_unknown_field(folder: Path) -> None:
         ("shape", {"vocabulary": 8000, "width": 256, "heads": 0, "decoder_layers": 2, "max_positions": 512}),
         ("num_parameters", "many"), ("num_parameters", True),
         ("alignment", []), ("alignment", {}), ("alignment", None),
-        ("alignment", {"layer": 0, "head": 0, "shift": 2, "threshold": 0.3}),
-        ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": "0.3"}),
-        ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": float("nan")}),
+        ("alignment", {"layer": 0, "head": 0, "shift": 2, "threshold": 0.3, "is_guided": True}),
+        ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": "0.3", "is_guided": True}),
+        ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": float("nan"), "is_guided": True}),
+        ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": 0.3, "is_guided": 1}),
         ("created", 0), ("training", []), ("scores", None), ("files", []), ("files", {"weights.bin": 1}),
     ],
 )  # fmt: skip
