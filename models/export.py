@@ -226,7 +226,12 @@ def main() -> None:
     parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
     parser.add_argument("--name", default="tiny")
     parser.add_argument("--version", default=datetime.now(UTC).strftime("%Y%m%d"))
-    parser.add_argument("--threshold", type=float, default=0.3, help="attention above which words are linked")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.4,
+        help="attention from which on words are linked (0.4: least AER)",
+    )
     arguments = parser.parse_args()
     try:
         export(
