@@ -28,7 +28,6 @@ from service.errors import StartupError
 from service.translation import Options
 from service.translator import Translator
 
-NO_LIMIT = str(10**9)
 SETS = {"flores200-dev": ("en", "es", "fr"), "newstest2012": ("en", "es", "fr"), "multi30k-val": ("en", "fr")}
 
 
@@ -47,7 +46,9 @@ def evaluate(bundle: Path, sets: list[str], folder: Path) -> dict[str, dict[str,
         DataError: A development set is missing.
         StartupError: The bundle cannot be served.
     """
-    served, _ = build(config.read({"bundle": str(bundle), "max_queued_sentences": NO_LIMIT}, os.environ))
+    served, _ = build(
+        config.read({"bundle": str(bundle), "max_queued_sentences": config.NO_LIMIT}, os.environ)
+    )
     work = [(name, s, t) for name in sets for s, t in DIRECTIONS if {s, t} <= set(SETS[name])]
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for name, source, target in track(work, console=Console(stderr=True)):

@@ -30,7 +30,6 @@ from service.translation import Options, Translation
 from service.translator import Translator
 
 DEMO = "The agreement on the European Economic Area was signed in August 1992."
-NO_LIMIT = str(10**9)
 log = logging.getLogger(__name__)
 Translate = Callable[[list[str]], list[Translation]]
 
@@ -104,7 +103,7 @@ def _demo_call(port: int, target: str) -> None:
 def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Options]]:
     """Yield what translates in this process, where nobody else waits and no call is too large."""
     source, target = (primary_language(code) or code for code in (arguments.source, arguments.target))
-    served, _ = build(config.read({"max_queued_sentences": NO_LIMIT}, os.environ))
+    served, _ = build(config.read({"max_queued_sentences": config.NO_LIMIT}, os.environ))
     try:
         if [source, target] not in served.bundle.manifest.pairs:
             pairs = ", ".join(f"{s}->{t}" for s, t in served.bundle.manifest.pairs)

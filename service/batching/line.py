@@ -63,9 +63,11 @@ class Line:
 
     def drop(self, is_lost: Test) -> list[Sequence]:
         """Take out every sentence for which waiting has no more sense, and return them."""
-        lost = [sequence for sequence in self._waiting if is_lost(sequence)]
-        if lost:
-            self._waiting = [sequence for sequence in self._waiting if not is_lost(sequence)]
+        lost: list[Sequence] = []
+        kept: list[Sequence] = []
+        for sequence in self._waiting:  # asked once each: a client may hang up at any moment
+            (lost if is_lost(sequence) else kept).append(sequence)
+        self._waiting = kept
         return lost
 
 

@@ -56,17 +56,15 @@ class Scheduler:
     def admit(self, now: float) -> list[Sequence]:
         """Fill the free rows by urgency, and return the sentences that joined."""
         joined: list[Sequence] = []
-        source = max((padded(len(s.source_ids)) for s in self.running), default=0)
-        target = max((padded(s.max_tokens + 1) for s in self.running), default=0)
+        source = max((_source_width(s) for s in self.running), default=0)
+        target = max((_target_width(s) for s in self.running), default=0)
 
         def fits(candidate: Sequence) -> bool:
-            width = max(source, padded(len(candidate.source_ids))) + max(
-                target, padded(candidate.max_tokens + 1)
-            )
+            width = max(source, _source_width(candidate)) + max(target, _target_width(candidate))
             return not self.running or (len(self.running) + 1) * width <= self._max_batch_tokens
 
         def suits(candidate: Sequence) -> bool:
-            return padded(len(candidate.source_ids)) <= source and padded(candidate.max_tokens + 1) <= target
+            return _source_width(candidate) <= source and _target_width(candidate) <= target
 
         while len(self.running) < self._max_running:
             sequence = self.waiting.take(fits, suits)
@@ -77,8 +75,8 @@ class Scheduler:
                 continue
             joined.append(sequence)
             self.running.append(sequence)
-            source = max(source, padded(len(sequence.source_ids)))
-            target = max(target, padded(sequence.max_tokens + 1))
+            source = max(source, _source_width(sequence))
+            target = max(target, _target_width(sequence))
         return joined
 
     def drop_lost(self, now: float) -> list[int]:
@@ -105,3 +103,13 @@ class Scheduler:
     def _remove(self, rows: list[int]) -> list[int]:
         close_gaps(self.running, rows)
         return rows
+
+
+def _source_width(sequence: Sequence) -> int:
+    """Return the source positions that a sentence needs of every row beside it."""
+    return padded(len(sequence.source_ids))
+
+
+def _target_width(sequence: Sequence) -> int:
+    """Return the cache positions that it may come to need: its longest translation and the present step."""
+    return padded(sequence.max_tokens + 1)
