@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from service.errors import StartupError
 from service.metrics import SERVICE, Metrics
 from service.rpc.calls import Calls
+from service.rpc.health import Health
 from service.rpc.served import Served
 from service.rpc.servicer import Servicer
 
@@ -38,7 +39,7 @@ class Server:
         )
         self._calls = Calls(metrics, settings.default_deadline_seconds)
         self._grpc.add_generic_rpc_handlers((Servicer(served).handlers(self._calls),))
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # stubs lack it
+        self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -71,7 +72,8 @@ class Server:
         stopping = asyncio.ensure_future(self._grpc.stop(self._served.settings.drain_seconds))
         while self._calls.running and not stopping.done():
             await asyncio.sleep(_POLL_SECONDS)
-        await self._grpc.stop(_FLUSH_SECONDS)  # or whoever watches our health would keep us for ever
+        await self._health.close(_FLUSH_SECONDS)
+        await self._grpc.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
         await stopping
         await asyncio.to_thread(self._served.loop.close)
 
