@@ -19,7 +19,7 @@ FROZEN   := protos/descriptor_set.binpb
 PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iservice/pb=protos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test check check-stubs train export evaluate parity bench protos freeze clean
+.PHONY: help setup serve demo test check check-stubs train export evaluate parity bench drills protos freeze clean
 
 help:  ## list the verbs
 	@echo "Usage: make VERB"
@@ -71,6 +71,9 @@ parity: $(DEV)/.installed  ## compare torch, ONNX and int8 on the same sentences
 
 bench: $(DEV)/.installed-bench  ## measure speed
 	$(BIN)/python -m pytest -m benchmark --timeout=0 $(ARGS)
+
+drills: $(DEV)/.installed  ## the drills at full size: an hour or two; `make test` runs two per cent of them
+	$(BIN)/python -m pytest -m drill --full --timeout=0 $(ARGS)
 
 ## The contract
 

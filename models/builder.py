@@ -23,7 +23,9 @@ Input = tuple[int, Dims]  # type and dimensions
 Output = tuple[str, int, Dims]  # the result it is, type and dimensions
 EMBEDDING = "embedding"  # both a table to look pieces up and the output projection
 WEIGHTS_FILE = "weights.bin"
-OPSET = 23  # the first with RMSNormalization
+OPSET = 24  # the first with TensorScatter
+CONTRIBUTED = "com.microsoft"  # onnxruntime's own operators
+EPSILON = 1e-6  # of every normalisation
 _ALIGNMENT = 64  # bytes; what the runtime may map directly
 
 
@@ -94,8 +96,18 @@ class Builder:
 
     def norm(self, x: str, name: str) -> str:
         """Normalise the last axis by its root mean square."""
-        gain = self.weight(name, self._model.weights[name])
-        return self.op("RMSNormalization", x, gain, axis=-1, epsilon=1e-6)
+        return self.op("RMSNormalization", x, self._gain(name), axis=-1, epsilon=EPSILON)
+
+    def add_norm(self, x: str, delta: str, name: str) -> tuple[str, str]:
+        """Return the normalised sum of two tensors, and the sum, by one node."""
+        normed = self.op(
+            "SkipSimplifiedLayerNormalization", x, delta, self._gain(name),
+            outputs=4, domain=CONTRIBUTED, epsilon=EPSILON,
+        )  # fmt: skip
+        return normed, f"{normed}.3"
+
+    def _gain(self, name: str) -> str:
+        return self.weight(name, self._model.weights[name])
 
     def linear(self, x: str, name: str) -> str:
         """Multiply the last axis by a weight, (in, out): in int8 with fixed ranges, or in float."""
@@ -107,22 +119,19 @@ class Builder:
         x = self.op("DequantizeLinear", self.op("QuantizeLinear", x, scale, zero), scale, zero)
         return self.op("MatMul", x, self._dequantized(name, quantized))
 
-    def embed(self, ids: str, position: str) -> str:
-        """Return the scaled embeddings of some ids plus their rows of the position table, (..., D)."""
-        width = self._model.shape.width
-        flat = self.op("Reshape", ids, self.constant([-1]))
+    def embed(self, ids: str, positions: str) -> str:
+        """Return the scaled embeddings of some ids, (ids,), plus their position vectors: (ids, D)."""
+        root = np.float32(np.sqrt(self._model.shape.width))
         quantized = self._model.quantized.get(EMBEDDING)
         if quantized is None:
-            table = self.weight(EMBEDDING, self._model.weights[EMBEDDING].T)  # (V, D)
-            rows = self.op("Gather", table, flat)  # (ids, D)
+            rows = self.op("Gather", self.weight(EMBEDDING, self._model.weights[EMBEDDING].T), ids)
+            factor = self.constant(root, np.float32)
         else:
-            table = self.weight(f"{EMBEDDING}.int8", quantized.weight.T)
-            scales = self.weight(f"{EMBEDDING}.scale", quantized.weight_scale)  # (V,)
-            scales = self.op("Unsqueeze", self.op("Gather", scales, flat), self.constant([1]))
-            rows = self.op("Cast", self.op("Gather", table, flat), to=TensorProto.FLOAT)
-            rows = self.op("Mul", rows, scales)
-        rows = self.op("Mul", rows, self.constant(np.sqrt(width), np.float32))
-        return self.op("Add", self.op("Reshape", rows, self._like(ids, width)), position)
+            rows = self.op("Gather", self.weight(f"{EMBEDDING}.int8", quantized.weight.T), ids)
+            rows = self.op("Cast", rows, to=TensorProto.FLOAT)
+            factors = self.weight(f"{EMBEDDING}.factor", root * quantized.weight_scale[:, None])  # (V, 1)
+            factor = self.op("Gather", factors, ids)
+        return self.op("Add", self.op("Mul", rows, factor), positions)
 
     def _matrix(self, name: str, stored: str, array: Array) -> str:
         """Return a weight, (in, out). The embedding lies by rows, to be looked up, and is turned at load."""
@@ -130,29 +139,25 @@ class Builder:
             return self.weight(stored, array)
         return self.op("Transpose", self.weight(stored, array.T), perm=[1, 0])
 
-    def _like(self, ids: str, width: int) -> str:
-        return self.op("Concat", self.op("Shape", ids), self.constant([width]), axis=0)
-
     def _dequantized(self, name: str, quantized: Quantized) -> str:
         weight = self._matrix(name, f"{name}.int8", quantized.weight)
         scale = self.weight(f"{name}.scale", quantized.weight_scale)
         zero = self.weight(f"{name}.zero", np.zeros(len(quantized.weight_scale), np.int8))
         return self.op("DequantizeLinear", weight, scale, zero, axis=1)
 
-    def split(self, x: str, parts: int) -> list[str]:
-        """Cut the last axis into equal parts."""
-        name = self.op("Split", x, outputs=parts, axis=-1, num_outputs=parts)
+    def split(self, x: str, parts: int, axis: int) -> list[str]:
+        """Cut an axis into equal parts."""
+        name = self.op("Split", x, outputs=parts, axis=axis, num_outputs=parts)
         return [name] + [f"{name}.{index}" for index in range(1, parts)]
 
     def add(self, x: str, y: str) -> str:
         """Add two tensors."""
         return self.op("Add", x, y)
 
-    def feed_forward(self, x: str, name: str) -> str:
-        """Return x plus its feed-forward sublayer."""
-        normed = self.norm(x, f"{name}.feed_forward_norm.weight")
+    def feed_forward(self, normed: str, name: str) -> str:
+        """Return what a feed-forward sublayer adds."""
         inner = self.op("Relu", self.linear(normed, f"{name}.feed_forward.up.weight"))
-        return self.add(x, self.linear(inner, f"{name}.feed_forward.down.weight"))
+        return self.linear(inner, f"{name}.feed_forward.down.weight")
 
     def finish(self, name: str, inputs: dict[str, Input], outputs: dict[str, Output]) -> bytes:
         """Return the serialised model; outputs map their public name to a result of this builder."""
@@ -166,7 +171,7 @@ class Builder:
             [helper.make_tensor_value_info(key, kind, dims) for key, (_, kind, dims) in outputs.items()],
             list(self._initializers.values()),
         )  # fmt: skip
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIBUTED, 1)]
         return helper.make_model(
-            graph, opset_imports=opsets, ir_version=11, producer_name="dragoman"
+            graph, opset_imports=opsets, ir_version=12, producer_name="dragoman"
         ).SerializeToString()

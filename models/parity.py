@@ -26,10 +26,11 @@ from models.transformer import Transformer
 from models.validation import DIRECTIONS, greedy, read_set
 from service import bundle
 from service.engine.cache import close_gaps
-from service.engine.runner import FREE, Runner
+from service.engine.runner import Runner
+from service.engine.session import open_sessions
 from service.errors import StartupError
 from service.text.normalize import normalize
-from service.text.tokenizer import EOS_ID, Tokenizer
+from service.text.tokenizer import BOS_ID, EOS_ID, Tokenizer
 
 SENTENCES, LARGEST_LOSS = 500, 0.5
 ROWS = 25
@@ -50,17 +51,18 @@ def engine_greedy(runner: Runner, batch: list[list[int]], limits: list[int]) -> 
     runner.join(batch)
     done: list[list[int]] = [[] for _ in batch]
     open_rows = list(range(len(batch)))
+    pieces = [BOS_ID] * len(batch)
     while open_rows:
-        step = runner.step([FREE] * len(open_rows))
+        pieces = runner.step(pieces).best
         left = []
         for place, row in enumerate(open_rows):
-            piece = step.chosen[place]
-            if piece != EOS_ID:
-                done[row].append(piece)
-            if piece == EOS_ID or len(done[row]) >= limits[row]:
+            if pieces[place] != EOS_ID:
+                done[row].append(pieces[place])
+            if pieces[place] == EOS_ID or len(done[row]) >= limits[row]:
                 left.append(place)
         runner.leave(left)
         close_gaps(open_rows, left)
+        close_gaps(pieces, left)
     return done
 
 
@@ -85,7 +87,8 @@ def compare(state: dict[str, Any], folder: Path) -> bool:
                 state, tokenizer_path(), path, precision=precision, name="parity", version="0", threshold=0.3
             )  # fmt: skip
         tokenizer = open_tokenizer(tokenizer_path())
-        runner = Runner(bundle.load(paths["fp32"]), torch.get_num_threads())
+        loaded = bundle.load(paths["fp32"])
+        runner = Runner(open_sessions(loaded, torch.get_num_threads()), loaded.manifest.shape)
         sentences = sources(tokenizer, folder, SENTENCES)
         same = same_tokens(averaged_network(state), runner, sentences)
         print(f"greedy tokens, torch fp32 and ONNX fp32: {same} of {len(sentences)} sentences identical")

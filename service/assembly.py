@@ -1,6 +1,6 @@
 """Put the parts together: the only place where objects are wired.
 
-One bundle, one runner, one loop, one translator; used by the command line and by what measures a bundle.
+One bundle, one line of sentences, some decode loops, one translator; used by the command line and by what measures a bundle.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import time
 from prometheus_client import CollectorRegistry
 
 from service import bundle
-from service.batching.loop import Loop
+from service.batching.line import Line
+from service.batching.loop import Loop, Worker
 from service.batching.scheduler import Scheduler
 from service.bundle import Bundle
 from service.config import Settings
 from service.engine.processor import cpu_limit, kernel_set, usable_threads
 from service.engine.runner import Runner
+from service.engine.session import Sessions, open_sessions
 from service.errors import BundleError, ConfigError
 from service.metrics import Metrics
 from service.rpc.served import Served
@@ -37,16 +39,12 @@ def build(settings: Settings) -> tuple[Served, Metrics]:
     if settings.max_sentence_tokens > positions:
         raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
     cores = cpu_limit()
-    threads = settings.threads or usable_threads(cores)
-    runner = Runner(checked, threads)
-    runner.warm_up()
-    scheduler = Scheduler(
-        max_running=settings.max_running_sentences,
-        max_waiting=settings.max_queued_sentences,
-        max_batch_tokens=settings.max_batch_tokens,
-        max_overtaken=settings.max_overtaken,
-    )
-    loop = Loop(runner, scheduler, metrics)
+    loops = settings.decode_loops or (1 if settings.threads else usable_threads(cores))
+    threads = settings.threads or max(1, usable_threads(cores) // loops)
+    sessions = open_sessions(checked, threads)
+    waiting = Line(max_waiting=settings.max_queued_sentences, max_overtaken=settings.max_overtaken)
+    workers = [_worker(sessions, checked, waiting, settings) for _ in range(loops)]
+    loop = Loop(waiting, workers, metrics)
     loop.start()
     translator = Translator(
         checked, tokenizer, loop, metrics, max_sentence_tokens=settings.max_sentence_tokens
@@ -55,10 +53,20 @@ def build(settings: Settings) -> tuple[Served, Metrics]:
         metrics.add_pair(f"{source}-{target}")
     metrics.model_info.labels(checked.full_name).set(1)
     metrics.model_load_seconds.set(time.monotonic() - began)
-    metrics.threads.set(threads)
+    metrics.threads.set(loops * threads)
     metrics.cpu_limit_cores.set(cores)
-    served = Served(settings, checked, translator, loop, threads, cores, kernel_set(), time.time())
+    served = Served(settings, checked, translator, loop, loops, threads, cores, kernel_set(), time.time())
     return served, metrics
+
+
+def _worker(sessions: Sessions, checked: Bundle, waiting: Line, settings: Settings) -> Worker:
+    """Return one decode loop's rows, warmed up."""
+    runner = Runner(sessions, checked.manifest.shape)
+    runner.warm_up()
+    scheduler = Scheduler(
+        waiting, max_running=settings.max_running_sentences, max_batch_tokens=settings.max_batch_tokens
+    )
+    return Worker(runner, scheduler)
 
 
 def _tokenizer(checked: Bundle) -> Tokenizer:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from rich.progress import Progress
 
 from service import bundle, config, logs, terminal
 from service.assembly import build
+from service.bench.command import add_flags as add_bench_flags
+from service.bench.command import bench
 from service.client import Client, ServerError
 from service.config import Settings
 from service.errors import ConfigError, DragomanError, NotServed, StartupError
@@ -26,7 +29,7 @@ from service.metrics import Metrics
 from service.rpc.served import Served
 from service.rpc.server import Server, serve_until_stopped
 from service.text.languages import primary_language
-from service.translation import Options, Translation
+from service.translation import MAX_BEAM_SIZE, Options, Search, Translation
 from service.translator import Translator
 
 DEMO = "The agreement on the European Economic Area was signed in August 1992."
@@ -43,8 +46,9 @@ def serve(settings: Settings) -> None:
 
             def announce(port: int) -> None:
                 log.info(
-                    "serving %s on %s port %d, metrics on port %s (%s, %d threads)",
-                    served.bundle.full_name, settings.host, port, metrics_port, served.kernel_set, served.threads,
+                    "serving %s on %s port %d, metrics on port %s (%s, decode loops: %d, threads of each: %d)",
+                    served.bundle.full_name, settings.host, port, metrics_port,
+                    served.kernel_set, served.loops, served.threads,
                 )  # fmt: skip
 
             asyncio.run(_serve(served, metrics, announce))
@@ -117,12 +121,14 @@ def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Opt
 def _backend(arguments: argparse.Namespace) -> Iterator[Translate]:
     """Yield a function that translates: on a server, or in this process."""
     is_drawn = arguments.align or arguments.svg is not None
+    search = Search(arguments.beam, arguments.alternatives)
     if arguments.server:
         pair = {"source": arguments.source, "target": arguments.target}
         with Client(arguments.server) as client:
-            yield lambda texts: client.translate(texts, **pair, alignment=is_drawn)
+            yield lambda texts: client.translate(texts, **pair, alignment=is_drawn, search=search)
         return
     with _in_process(arguments) as (translator, options):
+        options = replace(options, search=search)
         yield lambda texts: asyncio.run(translator.translate(texts, options))
 
 
@@ -142,6 +148,7 @@ def translate(arguments: argparse.Namespace) -> None:
         for chunk in terminal.chunks(lines, most):
             for text, done in zip(chunk, run(chunk), strict=True):
                 print(done.text, flush=True)
+                terminal.list_alternatives(done)
                 terminal.warn(done)
                 if arguments.align:
                     print()
@@ -189,6 +196,11 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("text", nargs="*", metavar="TEXT", help="default: each line of standard input")
     add.add_argument("--file", type=Path, help="translate each line of this file")
     add.add_argument("--align", action="store_true", help="draw the alignment")
+    sizes = range(1, MAX_BEAM_SIZE + 1)
+    add.add_argument("--beam", type=int, default=1, choices=sizes, help="hypotheses kept at each step")
+    add.add_argument(
+        "--alternatives", type=int, default=0, choices=sizes, help="further translations, at most the beam"
+    )
     pair = commands.add_parser("align", help="align a given sentence pair")
     pair.add_argument("source_text", metavar="SOURCE")
     pair.add_argument("target_text", metavar="TARGET")
@@ -201,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--svg", type=Path, metavar="FILE", help="write the alignment as a picture")
     listed = commands.add_parser("models", help="say what a server serves")
     listed.add_argument("--server", default="localhost:50051", metavar="HOST:PORT")
+    add_bench_flags(commands.add_parser("bench", help="measure a server under load", allow_abbrev=False))
     checked = commands.add_parser("check", help="check a bundle")
     checked.add_argument("bundle", type=Path)
     return parser
@@ -209,12 +222,16 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "translate" and arguments.text and arguments.file:
         raise ConfigError("give texts or --file, not both")
+    if arguments.command == "translate" and arguments.alternatives > arguments.beam:
+        raise ConfigError(f"--alternatives {arguments.alternatives}: the limit is --beam, {arguments.beam}")
     if arguments.command == "serve":
         serve(config.read(vars(arguments), os.environ))
     elif arguments.command == "demo":
         demo()
     else:
-        commands = {"translate": translate, "align": align, "models": models, "check": check}
+        commands = {
+            "translate": translate, "align": align, "models": models, "bench": bench, "check": check,
+        }  # fmt: skip
         commands[arguments.command](arguments)
     sys.stdout.flush()
 

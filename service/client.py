@@ -21,16 +21,29 @@ from service.alignment import AlignedWords, Link, membership, word_weights
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.text.spans import Span
-from service.translation import Finish, Flag, FlagKind, Times, Token, TranslatedSentence, Translation
+from service.translation import (
+    GREEDY,
+    Alternative,
+    Finish,
+    Flag,
+    FlagKind,
+    Search,
+    Times,
+    Token,
+    TranslatedSentence,
+    Translation,
+)
 
 _FINISH = {
     pb.FINISH_REASON_STOP: Finish.STOP,
     pb.FINISH_REASON_LENGTH: Finish.LENGTH,
+    pb.FINISH_REASON_REPETITION: Finish.REPETITION,
     pb.FINISH_REASON_UNSPECIFIED: Finish.FORCED,
 }
 _FLAGS = {
     pb.FLAG_KIND_TARGET_CUT: FlagKind.TARGET_CUT,
     pb.FLAG_KIND_SENTENCE_SPLIT: FlagKind.SENTENCE_SPLIT,
+    pb.FLAG_KIND_REPETITION: FlagKind.REPETITION,
 }
 
 
@@ -70,9 +83,15 @@ class Client:
         self._channel.close()
 
     def translate(
-        self, texts: Sequence[str], *, source: str, target: str, alignment: bool = False
-    ) -> list[Translation]:
+        self, texts: Sequence[str], *, source: str, target: str, alignment: bool = False,
+        search: Search = GREEDY, prefix: str = "",
+    ) -> list[Translation]:  # fmt: skip
         """Translate some texts; the reply keeps their order.
+
+        Args:
+            alignment: Whether words and links are wanted.
+            search: Beam size, alternatives, length penalty.
+            prefix: What each translation must begin with; each text is then one sentence.
 
         Raises:
             ServerError: The call failed, or one of the texts did.
@@ -83,7 +102,11 @@ class Client:
             source_language_code=source,
             target_language_code=target,
             output=pb.OutputOptions(alignment=mode),
-        )
+            decoding=pb.DecodingOptions(
+                beam_size=search.beam_size, num_alternatives=search.num_alternatives,
+                length_penalty=search.length_penalty, target_prefix=prefix,
+            ),
+        )  # fmt: skip
         reply = self._call(self._stub.Translate, request)
         for translation in reply.translations:
             _raise(translation)
@@ -158,6 +181,7 @@ def _sentence(message: Any, aligned: bool) -> TranslatedSentence:
         target_tokens=target,
         attention=attention,
         times=Times(),
+        alternatives=[Alternative(other.text, other.score, None) for other in message.alternatives],
     )
 
 

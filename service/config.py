@@ -44,12 +44,23 @@ class Settings:
     port: int = _setting(50051, "port of the gRPC service; 0 takes a free one", 0, 65535)
     metrics_port: int = _setting(9464, "port of /metrics, 0: a free one, -1: none", -1, 65535)
     bundle: Path = _setting(DEFAULT_BUNDLE, "directory of the model")  # noqa: RUF009 - a Path is immutable
-    threads: int = _setting(0, "processor threads of the engine; 0: as many as this process may use", 0, 1024)
+    decode_loops: int = _setting(
+        0,
+        "batches decoded side by side; fewer for large models, 0: as many as processors may be used",
+        0,
+        256,
+    )
+    threads: int = _setting(
+        0, "processor threads of each decode loop; 0: the processors that may be used, shared out", 0, 1024
+    )
     max_running_sentences: int = _setting(
-        32, "decoder rows; more raise throughput, latency and memory", 1, 1024
+        32, "decoder rows of each loop; more raise throughput, latency and memory", 1, 1024
     )
     max_batch_tokens: int = _setting(
-        16_384, "cache positions of all rows together; fewer bound memory more tightly", 512
+        16_384, "cache positions of all rows of a loop together; fewer bound memory more tightly", 512
+    )
+    max_beam_size: int = _setting(
+        8, "hypotheses of one sentence; fewer keep one caller from costing more", 1, 8
     )
     max_overtaken: int = _setting(
         64, "newer sentences that may join before an older one; fewer are fairer, more fill batches better", 0

@@ -7,11 +7,11 @@ pairs of indices (source word, target word); `weights[t][s]` lies in [0, 1] and 
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from html import escape
 from math import sqrt
 
 from rich.cells import cell_len
 
+from service.svg import CARD, FONT, MARGIN, MUTED, SMALL, card, heading, px, text, text_width, xml
 from service.text.spans import Span, clusters
 
 Weights = Sequence[Sequence[float]]
@@ -136,18 +136,12 @@ def _aligned_right(text: str, cells: int) -> str:
 
 # The figure. Lengths are in CSS pixels.
 _SIDE = 28  # of a cell
-_FONT = 14
-_SMALL = 11
-_MARGIN = 24
 _MAX_LABEL_CELLS = 26
-_FAMILY = "'Inter', 'Segoe UI', 'Helvetica Neue', Arial, 'Noto Sans', 'DejaVu Sans', sans-serif"
-_CARD, _BORDER, _INK, _MUTED, _LINK = "#ffffff", "#d5d9e3", "#1f2430", "#6b7280", "#f0720a"
+_LINK = "#f0720a"
 _RAMP = (  # equal steps of lightness in OKLCH, hue 262 to 272: dark means much in print as well
     (0xF2, 0xF7, 0xFF), (0xCC, 0xDC, 0xFA), (0xA9, 0xC1, 0xF2), (0x88, 0xA5, 0xE8), (0x6C, 0x8A, 0xD9),
     (0x53, 0x6F, 0xC6), (0x3E, 0x55, 0xAF), (0x2C, 0x3B, 0x94), (0x1D, 0x24, 0x76),
 )  # fmt: skip
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NARROW, _BROAD = frozenset("fijlrtI.,:;!|'’()[]- ·"), frozenset("mwMW@%—…œæŒÆ")
 
 
 def heatmap_svg(
@@ -167,22 +161,16 @@ def heatmap_svg(
     source = [_clip(word, _MAX_LABEL_CELLS) for word in map(_printable, source_words)]
     target = [_clip(word, _MAX_LABEL_CELLS) for word in map(_printable, target_words)]
     slant = sqrt(0.5)  # source words climb at 45 degrees
-    climb = max((_text_width(word) * slant for word in source), default=0) + _FONT
-    left = _MARGIN + max(map(_text_width, target), default=0) + 10
-    top = _MARGIN + (_FONT + 16 if title else 0) + climb
+    climb = max((text_width(word) * slant for word in source), default=0) + FONT
+    left = MARGIN + max(map(text_width, target), default=0) + 10
+    top = MARGIN + (FONT + 16 if title else 0) + climb
     columns, rows = _SIDE * len(source), _SIDE * len(target)
-    right = max((s * _SIDE + _SIDE / 2 + _text_width(w) * slant for s, w in enumerate(source)), default=0)
-    width = max(left + max(columns, right) + _MARGIN, 2 * _MARGIN + _text_width(title) * 1.15, 260)
-    height = top + rows + 22 + _SMALL + _MARGIN
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_px(width)}" height="{_px(height)}"'
-        f' viewBox="0 0 {_px(width)} {_px(height)}" role="img" font-family="{_FAMILY}">',
-        f"<title>{_xml(title or 'Word alignment')}</title>",
-        f'<rect x="0.5" y="0.5" width="{_px(width - 1)}" height="{_px(height - 1)}" rx="12"'
-        f' fill="{_CARD}" stroke="{_BORDER}"/>',
-    ]
+    right = max((s * _SIDE + _SIDE / 2 + text_width(w) * slant for s, w in enumerate(source)), default=0)
+    width = max(left + max(columns, right) + MARGIN, 2 * MARGIN + text_width(title) * 1.15, 260)
+    height = top + rows + 22 + SMALL + MARGIN
+    parts = card(width, height, title or "Word alignment")
     if title:
-        parts.append(_text(_MARGIN, _MARGIN + _FONT, title, f'font-size="{_FONT + 1}" font-weight="600"'))
+        parts.append(heading(title))
     parts += _labels(source, target, left, top)
     parts += _cells(source_words, target_words, weights, links, left, top)
     parts += _legend(left, top + rows + 22, bool(links))
@@ -192,10 +180,10 @@ def heatmap_svg(
 def _labels(source: Sequence[str], target: Sequence[str], left: float, top: float) -> Iterator[str]:
     for s, word in enumerate(source):
         x, y = left + (s + 0.5) * _SIDE + 2, top - 8
-        yield _text(x, y, word, f'font-size="{_FONT}" transform="rotate(-45 {_px(x)} {_px(y)})"')
+        yield text(x, y, word, f'font-size="{FONT}" transform="rotate(-45 {px(x)} {px(y)})"')
     for t, word in enumerate(target):
-        y = top + (t + 0.5) * _SIDE + _FONT * 0.35
-        yield _text(left - 10, y, word, f'font-size="{_FONT}" text-anchor="end"')
+        y = top + (t + 0.5) * _SIDE + FONT * 0.35
+        yield text(left - 10, y, word, f'font-size="{FONT}" text-anchor="end"')
 
 
 def _cells(
@@ -204,10 +192,10 @@ def _cells(
     """Draw the empty grid, the cells that got any attention, and the outlines of the links."""
     columns, rows = _SIDE * len(source), _SIDE * len(target)
     yield (
-        f'<rect x="{_px(left)}" y="{_px(top)}" width="{columns}" height="{rows}" fill="{_shade(0)}"/>'
-        f'<path stroke="{_CARD}" stroke-width="2" d="'
-        + "".join(f"M{_px(left + s * _SIDE)} {_px(top)}v{rows}" for s in range(len(source) + 1))
-        + "".join(f"M{_px(left)} {_px(top + t * _SIDE)}h{columns}" for t in range(len(target) + 1))
+        f'<rect x="{px(left)}" y="{px(top)}" width="{columns}" height="{rows}" fill="{_shade(0)}"/>'
+        f'<path stroke="{CARD}" stroke-width="2" d="'
+        + "".join(f"M{px(left + s * _SIDE)} {px(top)}v{rows}" for s in range(len(source) + 1))
+        + "".join(f"M{px(left)} {px(top + t * _SIDE)}h{columns}" for t in range(len(target) + 1))
         + '"/>'
     )
     linked = set(links)
@@ -215,46 +203,32 @@ def _cells(
         for s, weight in enumerate(row):
             if weight >= 0.005 or (s, t) in linked:
                 yield (
-                    f'<rect x="{_px(left + s * _SIDE + 1)}" y="{_px(top + t * _SIDE + 1)}" width="{_SIDE - 2}"'
+                    f'<rect x="{px(left + s * _SIDE + 1)}" y="{px(top + t * _SIDE + 1)}" width="{_SIDE - 2}"'
                     f' height="{_SIDE - 2}" rx="3" fill="{_shade(weight)}">'
-                    f"<title>{_xml(source[s])} → {_xml(target[t])}: {weight:.2f}</title></rect>"
+                    f"<title>{xml(source[s])} → {xml(target[t])}: {weight:.2f}</title></rect>"
                 )
     for s, t in sorted(linked):
         yield _outline(left + s * _SIDE + 2, top + t * _SIDE + 2, _SIDE - 4)
 
 
 def _legend(left: float, top: float, with_links: bool) -> Iterator[str]:
-    small = f'font-size="{_SMALL}" fill="{_MUTED}"'
-    baseline, x = top + _SMALL - 2, left
-    yield _text(x, baseline, "attention 0", small)
+    small = f'font-size="{SMALL}" fill="{MUTED}"'
+    baseline, x = top + SMALL - 2, left
+    yield text(x, baseline, "attention 0", small)
     x += 67
     for step in range(17):
-        yield f'<rect x="{_px(x + 5 * step)}" y="{_px(top)}" width="5.5" height="10" fill="{_shade(step / 16)}"/>'
-    yield _text(x + 91, baseline, "1", small)
+        yield f'<rect x="{px(x + 5 * step)}" y="{px(top)}" width="5.5" height="10" fill="{_shade(step / 16)}"/>'
+    yield text(x + 91, baseline, "1", small)
     if with_links:
         yield _outline(x + 118, top - 1, 12)
-        yield _text(x + 136, baseline, "link", small)
+        yield text(x + 136, baseline, "link", small)
 
 
 def _outline(x: float, y: float, side: float) -> str:
     return (
-        f'<rect x="{_px(x)}" y="{_px(y)}" width="{_px(side)}" height="{_px(side)}" rx="3"'
+        f'<rect x="{px(x)}" y="{px(y)}" width="{px(side)}" height="{px(side)}" rx="3"'
         f' fill="none" stroke="{_LINK}" stroke-width="2.5" pointer-events="none"/>'
     )
-
-
-def _text(x: float, y: float, text: str, attributes: str) -> str:
-    fill = "" if "fill=" in attributes else f' fill="{_INK}"'
-    return f'<text x="{_px(x)}" y="{_px(y)}" {attributes}{fill}>{_xml(text)}</text>'
-
-
-def _xml(text: str) -> str:
-    return escape(_NO_XML.sub("\ufffd", text), quote=False)
-
-
-def _px(length: float) -> str:
-    """Write a length with one decimal at most, so that equal figures have equal bytes."""
-    return f"{length:.1f}".removesuffix(".0")
 
 
 def _shade(weight: float) -> str:
@@ -265,16 +239,3 @@ def _shade(weight: float) -> str:
         low + (high - low) * (place - below) for low, high in zip(*_RAMP[below : below + 2], strict=True)
     )
     return "#" + "".join(f"{round(channel):02x}" for channel in mixed)
-
-
-def _text_width(text: str) -> float:
-    """Estimate the width of a label without a font: a little too much rather than too little."""
-    return _FONT * sum(map(_em, text))
-
-
-def _em(character: str) -> float:
-    if character in _NARROW:
-        return 0.38
-    if character in _BROAD or character.isupper():
-        return 0.9 if character in _BROAD else 0.72
-    return 0.6 if cell_len(character) == 1 else cell_len(character) * 0.55

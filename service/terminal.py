@@ -14,6 +14,7 @@ LINES_PER_CALL = 64
 CODE_POINTS_PER_CALL = 20_000  # in no more lines than needed; a server takes that much
 DOUBTS = {
     FlagKind.TARGET_CUT: "the translation was cut at {:.0f} tokens",
+    FlagKind.REPETITION: "a translation repeated itself {:.0f} times and was stopped",
     FlagKind.SENTENCE_SPLIT: "a long sentence was translated in {:.0f} parts",
     FlagKind.OTHER: "the server doubts this translation",
 }
@@ -41,6 +42,13 @@ def chunks(lines: Iterator[str], most: int = LINES_PER_CALL) -> Iterator[list[st
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def list_alternatives(translation: Translation) -> None:
+    """Print the further translations of each sentence below it, with their scores."""
+    for sentence in translation.sentences:
+        for other in sentence.alternatives:
+            print(f"    {other.score:7.3f}  {other.text}")
 
 
 def warn(done: Translation) -> None:

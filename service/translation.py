@@ -18,6 +18,7 @@ class Finish(enum.Enum):
 
     STOP = "stop"  # the model wrote its end
     LENGTH = "length"  # it did not, within the limit
+    REPETITION = "repetition"  # it wrote the same again and again
     FORCED = "forced"  # it was given
 
 
@@ -26,6 +27,7 @@ class FlagKind(enum.Enum):
 
     TARGET_CUT = "target_cut"  # value: the limit, in tokens
     SENTENCE_SPLIT = "sentence_split"  # value: number of parts
+    REPETITION = "repetition"  # value: how often
     OTHER = "other"  # one that a newer server knows and this client does not
 
 
@@ -40,10 +42,30 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Search:
+    """How the best translation is looked for.
+
+    Attributes:
+        beam_size: Hypotheses kept at each step; 1 is greedy.
+        num_alternatives: How many more translations are wanted, best first.
+        length_penalty: Exponent of the length by which a sum of log-probabilities is divided to be compared.
+    """
+
+    beam_size: int = 1
+    num_alternatives: int = 0
+    length_penalty: float = 1.0
+
+
+GREEDY = Search()
+MAX_BEAM_SIZE = 8  # of the contract; a server may be configured for less
+
+
+@dataclass(frozen=True)
 class Options:
     """What a caller may ask for.
 
     Attributes:
+        prefix: What the translation must begin with; the source is then one sentence.
         max_target_tokens: 0 means the default, which follows the source's length.
         is_bulk: Whether others may join first.
         deadline: On the loop's clock (`time.monotonic`): after it nobody wants the result.
@@ -55,6 +77,8 @@ class Options:
     alignment: bool = False  # words and links
     is_bulk: bool = False
     deadline: float = math.inf
+    search: Search = GREEDY
+    prefix: str = ""
 
     @property
     def pair(self) -> str:
@@ -81,6 +105,15 @@ class Times:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another translation of a sentence."""
+
+    text: str
+    score: float
+    words: AlignedWords | None  # target spans count from its own start
+
+
+@dataclass(frozen=True)
 class TranslatedSentence:
     """One sentence, both sides; spans point into the whole source and the whole reply."""
 
@@ -93,6 +126,8 @@ class TranslatedSentence:
     target_tokens: list[Token]  # end included, if it was reached
     attention: npt.NDArray[np.float32]  # (target tokens, source tokens)
     times: Times = Times()
+    repetitions: int = 0  # that made it end
+    alternatives: list[Alternative] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

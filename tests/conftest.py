@@ -44,6 +44,28 @@ def refused_excuse(longrepr: object, environ: Mapping[str, str]) -> str | None:
     return f"CI=true: a test may not be skipped for this: {reason}"
 
 
+class Scale:
+    """How large a drill is: its full size, or two per cent of it."""
+
+    def __init__(self, *, is_full: bool) -> None:
+        self._is_full = is_full
+
+    def __call__(self, size: int, *, least: int = 1) -> int:
+        """Return what a size comes to."""
+        return size if self._is_full else max(least, size // 50)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make drills`."""
+    parser.addoption("--full", action="store_true", help="run drills at full size, not at 2 per cent")
+
+
+@pytest.fixture(scope="session")
+def scale(request: pytest.FixtureRequest) -> Scale:
+    """Return how large drills are in this run."""
+    return Scale(is_full=request.config.getoption("--full"))
+
+
 def _refuse(report: ReportT) -> ReportT:
     excuse = refused_excuse(report.longrepr, os.environ) if report.skipped else None
     if excuse is not None:

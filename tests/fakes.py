@@ -4,13 +4,20 @@ import math
 from collections.abc import Sequence as Items
 
 import numpy as np
+import numpy.typing as npt
 
+from service.batching.line import Line
+from service.batching.loop import Loop, Worker
+from service.batching.scheduler import Scheduler
 from service.batching.sequence import Sequence
 from service.engine.cache import close_gaps
-from service.engine.runner import FREE, Step
+from service.engine.runner import Step
+from service.metrics import Metrics
 from service.text.tokenizer import EOS_ID
+from service.translation import GREEDY, Search
 
 TAG_ID = 4
+VOCABULARY = 8000
 
 
 class FakeClock:
@@ -48,21 +55,25 @@ class FakeRunner:
         """Give each source a row."""
         self._rows += [(list(source), 0) for source in sources]
 
-    def step(self, forced: Items[int]) -> Step:
-        """Repeat the next piece of every row, or take the forced one."""
+    def step(self, pieces: Items[int], num_top: int) -> Step:
+        """Repeat the next piece of every row."""
         if self.fails_at == len(self.batches):
             self.batches.append([])
             raise RuntimeError("the engine is out of order")
+        assert len(pieces) == len(self._rows)
         self.clock.advance(self.seconds)
         self.batches.append([source for source, _ in self._rows])
-        chosen = []
+        places = [min(written + 1, len(source) - 1) for source, written in self._rows]  # not the tag
+        wanted = [source[place] for (source, _), place in zip(self._rows, places, strict=True)]
         attention = np.zeros((len(self._rows), max(len(source) for source, _ in self._rows)), np.float32)
-        for row, ((source, written), wanted) in enumerate(zip(self._rows, forced, strict=True)):
-            place = min(written + 1, len(source) - 1)  # the tag is not repeated
-            chosen.append(source[place] if wanted == FREE else wanted)
-            attention[row, place] = 1.0
+        attention[np.arange(len(places)), places] = 1.0
         self._rows = [(source, written + 1) for source, written in self._rows]
-        return Step(chosen, [-0.5] * len(chosen), attention)
+        return step_of([{piece: -0.5} for piece in wanted], num_top=num_top, attention=attention)
+
+    def branch(self, pairs: Items[tuple[int, int]]) -> None:
+        """Make rows copies of others."""
+        for source, target in pairs:
+            self._rows[target : target + 1] = [self._rows[source]]
 
     def leave(self, rows: Items[int]) -> None:
         """Give up some rows."""
@@ -73,9 +84,41 @@ class FakeRunner:
         self._rows = []
 
 
+def step_of(
+    rows: list[dict[int, float]], *, num_top: int = 0, attention: npt.NDArray[np.float32] | None = None
+) -> Step:
+    """Return a step that gives each row some probable pieces; all others are hopeless."""
+    log_probabilities = np.full((len(rows), VOCABULARY), -50.0, np.float32)
+    for row, pieces in enumerate(rows):
+        for piece, log_probability in pieces.items():
+            log_probabilities[row, piece] = log_probability
+    top = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :num_top]
+    if attention is None:
+        attention = np.zeros((len(rows), 64), np.float32)
+    return Step(log_probabilities, top, np.take_along_axis(log_probabilities, top, axis=1), attention)
+
+
+def make_scheduler(
+    *, max_running: int = 8, max_batch_tokens: int = 2**31, max_overtaken: int = 64
+) -> Scheduler:
+    """Return a scheduler with a line of its own."""
+    line = Line(max_overtaken=max_overtaken)
+    return Scheduler(line, max_running=max_running, max_batch_tokens=max_batch_tokens)
+
+
+def make_loop(metrics: Metrics, runner: FakeRunner, *, max_running: int = 8, max_waiting: int = 100) -> Loop:
+    """Return a loop of one worker that has not been started: tests take its steps, or start it."""
+    line = Line(max_waiting=max_waiting)
+    worker = Worker(runner, Scheduler(line, max_running=max_running))
+    return Loop(line, [worker], metrics, clock=runner.clock)
+
+
 def sequence(
-    *pieces: int, max_tokens: int = 100, shift: int = 0, priority: int = 0, deadline: float = math.inf
-) -> Sequence:
+    *pieces: int, max_tokens: int = 100, shift: int = 0, priority: int = 0, deadline: float = math.inf,
+    search: Search = GREEDY,
+) -> Sequence:  # fmt: skip
     """Return a sentence of some pieces, as the translator would hand it in."""
     source = [TAG_ID, *pieces, EOS_ID]
-    return Sequence(source, max_tokens=max_tokens, shift=shift, priority=priority, deadline=deadline)
+    return Sequence(
+        source, max_tokens=max_tokens, shift=shift, priority=priority, deadline=deadline, search=search
+    )

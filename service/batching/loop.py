@@ -1,6 +1,6 @@
-"""Turn decisions into decoder steps, for ever, in a thread of its own.
+"""Turn decisions into decoder steps, for ever, in threads of their own.
 
-The only code that calls the runner. Callers hand in sequences and wait on their futures.
+The only code that calls the runners. Callers hand in sequences and wait on their futures.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ from collections.abc import Callable
 from collections.abc import Sequence as Items
 from typing import Protocol
 
+from service.batching.line import Line
 from service.batching.scheduler import Scheduler
-from service.batching.sequence import Sequence
+from service.batching.sequence import Sequence, previous_piece
 from service.engine.runner import Step
 from service.errors import DragomanError, Unavailable
 from service.metrics import Metrics
 
 
 class Rows(Protocol):
-    """What the loop asks of an engine; `service.engine.runner.Runner` is the real one."""
+    """What a loop asks of an engine; `service.engine.runner.Runner` is the real one."""
 
     def join(self, sources: Items[Items[int]]) -> None:
         """Encode sentences and give each a row."""
 
-    def step(self, forced: Items[int]) -> Step:
+    def step(self, pieces: Items[int], num_top: int) -> Step:
         """Advance every row by one piece."""
+
+    def branch(self, pairs: Items[tuple[int, int]]) -> None:
+        """Make rows copies of others."""
 
     def leave(self, rows: Items[int]) -> None:
         """Give up some rows and close the gaps."""
@@ -34,34 +38,45 @@ class Rows(Protocol):
         """Give up all rows, whatever state a failure left them in."""
 
 
+class Worker:
+    """One engine's rows and the thread that advances them together."""
+
+    def __init__(self, runner: Rows, scheduler: Scheduler) -> None:
+        self.runner, self.scheduler = runner, scheduler
+        self.thread: threading.Thread | None = None
+
+
 class Loop:
-    """One thread that advances all running sentences together."""
+    """Some workers that take their sentences from one line."""
 
     def __init__(
         self,
-        runner: Rows,
-        scheduler: Scheduler,
+        waiting: Line,
+        workers: list[Worker],
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._runner, self._scheduler, self._metrics, self._clock = runner, scheduler, metrics, clock
+        self._waiting, self.workers, self._metrics, self._clock = waiting, workers, metrics, clock
         self._changed = threading.Condition()
         self._is_closed = False
         self._seconds_per_sentence = 0.02  # a guess until something has been measured
         self._busy_seconds = 0.0  # since a sentence last finished
-        self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
 
     def start(self) -> None:
         """Begin to serve."""
-        self._thread.start()
+        for number, worker in enumerate(self.workers):
+            name = f"decoder-{number}"
+            worker.thread = threading.Thread(target=self._run, args=(worker,), name=name, daemon=True)
+            worker.thread.start()
 
     def close(self) -> None:
         """Finish what runs and waits, then stop; later submissions are refused."""
         with self._changed:
             self._is_closed = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
+            self._changed.notify_all()
+        for worker in self.workers:
+            if worker.thread is not None:
+                worker.thread.join()
 
     def submit(self, sequences: list[Sequence]) -> None:
         """Queue some sentences, all or none; their futures bring the results.
@@ -74,75 +89,85 @@ class Loop:
         with self._changed:
             if self._is_closed:
                 raise Unavailable("the server is shutting down", reason="DRAINING")
-            drain_seconds = len(self._scheduler.waiting) * self._seconds_per_sentence
+            drain_seconds = len(self._waiting) * self._seconds_per_sentence / len(self.workers)
             now = self._clock()
-            self._scheduler.check_room(len(sequences), max(0.1, drain_seconds), now)
+            self._waiting.check_room(len(sequences), max(0.1, drain_seconds), now)
             for sequence in sequences:
                 sequence.submitted_at = now
-                self._scheduler.waiting.add(sequence)
-            self._metrics.queue_depth.set(len(self._scheduler.waiting))
-            self._changed.notify()
+                self._waiting.add(sequence)
+            self._metrics.queue_depth.set(len(self._waiting))
+            self._changed.notify_all()
 
-    def step(self) -> None:
-        """Advance every running sentence by one piece."""
+    def step(self, worker: Worker) -> None:
+        """Advance every sentence of a worker by one piece."""
+        scheduler, runner = worker.scheduler, worker.runner
         began = self._clock()
         with self._changed:
-            lost = self._scheduler.drop_lost(began)
-            joined = self._scheduler.admit(began)
-            running = list(self._scheduler.running)
-        self._runner.leave(lost)
-        if not running:
+            lost = scheduler.drop_lost(began)
+            joined = scheduler.admit(began, self._share())
+        runner.leave(lost)
+        if not scheduler.running:
             self._count_sentences()
             return
-        self._runner.join([sequence.source_ids for sequence in joined])
+        runner.join([sequence.source_ids for sequence in joined])
         encoded = self._clock()
-        step = self._runner.step([sequence.next_forced() for sequence in running])
-        rows, finished = self._scheduler.advance(step)
-        now = self._clock()
         for sequence in joined:
             sequence.started_at, sequence.encoded_at = began, encoded
-        for sequence, reason in finished:  # before anything else can fail
-            sequence.finish(reason, now)
-        self._runner.leave(rows)
-        self._observe(joined, running, len(finished), encoded - began, now - encoded)
+        num_top = max(sequence.num_top for sequence in scheduler.running)
+        rows = len(scheduler.rows)
+        outcome = scheduler.advance(runner.step(list(map(previous_piece, scheduler.rows)), num_top))
+        now = self._clock()
+        for sequence in outcome.finished:  # before anything else can fail
+            sequence.finish(now)
+        runner.branch(outcome.branches)
+        runner.leave(outcome.left)
+        self._observe(joined, rows, len(outcome.finished), encoded - began, now - encoded)
+
+    def _share(self) -> int | None:
+        """Return how many rows a worker should have, so that all have work."""
+        if len(self.workers) == 1:
+            return None
+        wanted = sum(worker.scheduler.load for worker in self.workers)
+        wanted += sum(sequence.search.beam_size for sequence in self._waiting)
+        return -(-wanted // len(self.workers))
 
     def _observe(
-        self, joined: list[Sequence], running: list[Sequence], finished: int, encode: float, decode: float
+        self, joined: list[Sequence], rows: int, finished: int, encode: float, decode: float
     ) -> None:
-        self._busy_seconds += encode + decode
         if finished:
-            measured = self._busy_seconds / finished
+            measured = (self._busy_seconds + encode + decode) / finished
             self._seconds_per_sentence += 0.05 * (measured - self._seconds_per_sentence)
-            self._busy_seconds = 0.0
+        self._busy_seconds = 0.0 if finished else self._busy_seconds + encode + decode
         for sequence in joined:
             self._metrics.queue_wait_seconds.observe(sequence.started_at - sequence.submitted_at)
         if joined:
             self._metrics.stage_seconds.labels("encode").observe(encode)
         self._metrics.decode_step_seconds.observe(decode)
-        self._metrics.batch_rows.observe(len(running))
+        self._metrics.batch_rows.observe(rows)
         self._count_sentences()
 
     def _count_sentences(self) -> None:
-        self._metrics.queue_depth.set(len(self._scheduler.waiting))
-        self._metrics.running_sentences.set(len(self._scheduler.running))
+        self._metrics.queue_depth.set(len(self._waiting))
+        running = sum(len(worker.scheduler.running) for worker in self.workers)
+        self._metrics.running_sentences.set(running)
 
-    def _run(self) -> None:
+    def _run(self, worker: Worker) -> None:
+        running = worker.scheduler
         while True:
             with self._changed:
-                while not (self._scheduler.waiting or self._scheduler.running or self._is_closed):
+                while not (self._waiting or running.running or self._is_closed):
                     self._changed.wait()
-                if self._is_closed and not (self._scheduler.waiting or self._scheduler.running):
+                if self._is_closed and not (self._waiting or running.running):
                     return
             try:
-                self.step()
+                self.step(worker)
             except Exception as error:  # noqa: BLE001 - a thread must not die with callers waiting for it
-                self._fail(error)
+                self._fail(worker, error)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, worker: Worker, error: Exception) -> None:
         """Tell everyone in the batch, and begin anew with empty rows."""
-        with self._changed:
-            failed, self._scheduler.running = self._scheduler.running, []
-        self._runner.clear()
+        failed = worker.scheduler.clear()
+        worker.runner.clear()
         self._count_sentences()
         for sequence in failed:
             if sequence.future.set_running_or_notify_cancel():

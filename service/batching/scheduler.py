@@ -6,67 +6,79 @@ onnxruntime, so that a test can replay an hour of traffic in a blink.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from service.batching.line import Line
+from service.batching.search import Hypothesis
 from service.batching.sequence import Sequence
 from service.engine.cache import close_gaps
 from service.engine.runner import Step, padded
-from service.errors import OverLimit, QueueFull
-from service.translation import Finish
+
+
+@dataclass
+class Outcome:
+    """What a step leads to, in the order in which it is to be done.
+
+    Attributes:
+        branches: (source, target): rows that become copies of others; new ones count on from the last.
+        left: Rows that are free then.
+        finished: Sentences that are done.
+    """
+
+    branches: list[tuple[int, int]] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    finished: list[Sequence] = field(default_factory=list)
 
 
 class Scheduler:
-    """A waiting line in front of a fixed number of decoder rows; row i belongs to `running[i]`."""
+    """The decoder rows of one engine, in front of them a line that several may share; row i is `rows[i]`."""
 
-    def __init__(
-        self, *, max_running: int, max_waiting: int, max_batch_tokens: int = 2**31, max_overtaken: int = 64
-    ) -> None:
+    def __init__(self, waiting: Line, *, max_running: int, max_batch_tokens: int = 2**31) -> None:
         """Start empty.
 
         Args:
+            max_running: Decoder rows; a sentence takes one for each hypothesis of its beam.
             max_batch_tokens: Positions of all rows, source and target, at the length of the longest: what
                 the caches may hold. A sentence that alone is larger runs alone.
-            max_overtaken: How many newer sentences may join before any one; the bound on waiting.
         """
-        self._max_running, self._max_waiting = max_running, max_waiting
-        self._max_batch_tokens = max_batch_tokens
-        self.waiting = Line(max_overtaken)
+        self._max_running, self._max_batch_tokens = max_running, max_batch_tokens
+        self.waiting = waiting
         self.running: list[Sequence] = []
+        self.rows: list[Hypothesis] = []
 
-    def check_room(self, count: int, retry_seconds: float, now: float) -> None:
-        """Refuse some sentences at once, all or none.
+    @property
+    def load(self) -> int:
+        """Return the rows that the running sentences take or may come to take."""
+        return sum(sequence.search.beam_size for sequence in self.running)
 
-        Raises:
-            OverLimit: There would be no room for them even in an empty line.
-            QueueFull: Waiting longer would only break the caller's deadline.
+    def clear(self) -> list[Sequence]:
+        """Give up all rows, and return whose they were."""
+        failed, self.running, self.rows = self.running, [], []
+        return failed
+
+    def admit(self, now: float, share: int | None = None) -> list[Sequence]:
+        """Fill the free rows by urgency, and return the sentences that joined.
+
+        Args:
+            share: Of all rows wanted; the rest is left to other engines. None: there are none.
         """
-        if count > self._max_waiting:
-            raise OverLimit(
-                "sentences in one call", field="contents",
-                limit=self._max_waiting, actual=count, reason="REQUEST_TOO_LONG",
-            )  # fmt: skip
-        if len(self.waiting) + count > self._max_waiting:
-            self._drop_waiting(now)  # done only when their places are needed
-        if len(self.waiting) + count > self._max_waiting:
-            raise QueueFull(
-                f"{len(self.waiting):,} sentences are waiting and {count:,} more asked for, "
-                f"the limit is {self._max_waiting:,}",
-                retry_seconds=retry_seconds,
-            )
-
-    def admit(self, now: float) -> list[Sequence]:
-        """Fill the free rows by urgency, and return the sentences that joined."""
         joined: list[Sequence] = []
         source = max((_source_width(s) for s in self.running), default=0)
         target = max((_target_width(s) for s in self.running), default=0)
+        load = self.load
+        most = self._max_running if share is None else min(self._max_running, share)
+        if load and most - load < self._max_running // 8 and len(self.waiting) > most - load:
+            return []  # a few steps later several share a pass through the encoder
 
         def fits(candidate: Sequence) -> bool:
             width = max(source, _source_width(candidate)) + max(target, _target_width(candidate))
-            return not self.running or (len(self.running) + 1) * width <= self._max_batch_tokens
+            rows = load + candidate.search.beam_size
+            return not load or (rows <= self._max_running and rows * width <= self._max_batch_tokens)
 
         def suits(candidate: Sequence) -> bool:
             return _source_width(candidate) <= source and _target_width(candidate) <= target
 
-        while len(self.running) < self._max_running:
+        while load < most:
             sequence = self.waiting.take(fits, suits)
             if sequence is None:
                 break
@@ -74,35 +86,64 @@ class Scheduler:
                 sequence.give_up()
                 continue
             joined.append(sequence)
-            self.running.append(sequence)
+            load += sequence.search.beam_size
             source = max(source, _source_width(sequence))
             target = max(target, _target_width(sequence))
+        for sequence in joined:
+            [hypothesis] = sequence.live
+            hypothesis.row = len(self.rows)
+            self.rows.append(hypothesis)
+        self.running += joined
         return joined
 
     def drop_lost(self, now: float) -> list[int]:
         """Take out the running sentences that are for nobody any more, and return their rows."""
-        rows = [row for row, sequence in enumerate(self.running) if sequence.is_lost(now)]
-        for row in rows:
-            self.running[row].give_up()
-        return self._remove(rows)
-
-    def advance(self, step: Step) -> tuple[list[int], list[tuple[Sequence, Finish]]]:
-        """Give every running sentence its piece; return the rows that are free now, and who finished."""
-        finished: list[tuple[int, Sequence, Finish]] = []
-        for row, sequence in enumerate(self.running):
-            reason = sequence.advance(step.chosen[row], step.log_probabilities[row], step.attention[row])
-            if reason is not None:
-                finished.append((row, sequence, reason))
-        rows = self._remove([row for row, _, _ in finished])
-        return rows, [(sequence, reason) for _, sequence, reason in finished]
-
-    def _drop_waiting(self, now: float) -> None:
-        for sequence in self.waiting.drop(lambda waiting: waiting.is_lost(now)):
+        lost = [sequence for sequence in self.running if sequence.is_lost(now)]
+        for sequence in lost:
             sequence.give_up()
-
-    def _remove(self, rows: list[int]) -> list[int]:
-        close_gaps(self.running, rows)
+        rows = [hypothesis.row for sequence in lost for hypothesis in sequence.live]
+        self._remove(lost, rows)
         return rows
+
+    def advance(self, step: Step) -> Outcome:
+        """Let every running sentence choose."""
+        outcome = Outcome()
+        for sequence in self.running:
+            rows = [hypothesis.row for hypothesis in sequence.live]
+            if sequence.advance(step):
+                outcome.finished.append(sequence)
+                outcome.left += rows
+            elif sequence.search.beam_size > 1:
+                self._place(sequence.live, rows, outcome)
+        self._remove(outcome.finished, outcome.left)
+        return outcome
+
+    def _place(self, live: list[Hypothesis], rows: list[int], outcome: Outcome) -> None:
+        """Give each hypothesis a row: its parent's, if that is to be had, else a copy of it elsewhere."""
+        free = set(rows)
+        copies = []
+        for hypothesis in live:
+            if hypothesis.row in free:
+                free.remove(hypothesis.row)
+                self.rows[hypothesis.row] = hypothesis
+            else:
+                copies.append(hypothesis)
+        for hypothesis in copies:  # no row that is copied from is free any more
+            if not free:
+                self.rows.append(hypothesis)
+            target = free.pop() if free else len(self.rows) - 1
+            outcome.branches.append((hypothesis.row, target))
+            self.rows[target] = hypothesis
+            hypothesis.row = target
+        outcome.left += free
+
+    def _remove(self, gone: list[Sequence], rows: list[int]) -> None:
+        if gone:
+            self.running = [sequence for sequence in self.running if sequence not in gone]
+        if rows:
+            close_gaps(self.rows, rows)
+            for row, hypothesis in enumerate(self.rows):
+                hypothesis.row = row
 
 
 def _source_width(sequence: Sequence) -> int:
@@ -111,5 +152,5 @@ def _source_width(sequence: Sequence) -> int:
 
 
 def _target_width(sequence: Sequence) -> int:
-    """Return the cache positions that it may come to need: its longest translation and the present step."""
-    return padded(sequence.max_tokens + 1)
+    """Return the cache positions that it may come to need."""
+    return padded(sequence.max_tokens)

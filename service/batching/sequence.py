@@ -9,20 +9,30 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from service.engine.runner import FREE
+from service.batching.search import MAX_REPEATS, Hypothesis, expand, most_repetitions, repeated_block
+from service.engine.runner import Step
 from service.errors import DeadlinePassed
-from service.text.tokenizer import EOS_ID
-from service.translation import Finish, Times
+from service.text.tokenizer import BOS_ID, EOS_ID
+from service.translation import GREEDY, Finish, Search, Times
+
+
+@dataclass(frozen=True)
+class Written:
+    """One translation of a sentence, as pieces."""
+
+    ids: list[int]  # without the end
+    log_probabilities: list[float]  # of each piece, and of the end if it was reached
+    attention: npt.NDArray[np.float32]  # (T, S): len(log_probabilities), len(source_ids)
+    finish: Finish
+    repetitions: int = 0  # of the last block, if that is why it ended
 
 
 @dataclass(frozen=True)
 class Result:
     """What the engine made of a sentence."""
 
-    ids: list[int]  # pieces, without the end
-    log_probabilities: list[float]  # of each piece, and of the end if it was reached
-    attention: npt.NDArray[np.float32]  # (T, S): len(log_probabilities), len(source_ids)
-    finish: Finish
+    best: Written
+    alternatives: list[Written]
     times: Times
 
 
@@ -34,25 +44,28 @@ class Sequence:
         source_ids: Tag, pieces, end.
         max_tokens: Target pieces, at most.
         shift: Of the alignment head: which step's attention belongs to a piece.
+        search: How many rows it takes, and what is wanted of them.
         forced: Pieces the translation must begin with; with `is_forced_whole` it is exactly these.
         priority: Lower joins first.
         deadline: On the loop's clock; of equal priority, the earlier joins first. After it the sentence is given up.
         arrival: Its number in the order of arrival.
         overtaken: How many newer sentences joined before it.
+        live: Hypotheses that go on, a row each; one until the first free choice.
+        ended: Those that do not.
     """
 
     source_ids: list[int]
     max_tokens: int
     shift: int
+    search: Search = GREEDY
     forced: list[int] = field(default_factory=list)
     is_forced_whole: bool = False
     priority: int = 0
     deadline: float = math.inf
     arrival: int = 0
     overtaken: int = 0
-    ids: list[int] = field(default_factory=list)
-    log_probabilities: list[float] = field(default_factory=list)
-    attention: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    live: list[Hypothesis] = field(default_factory=lambda: [Hypothesis()])
+    ended: list[Hypothesis] = field(default_factory=list)
     future: Future[Result] = field(default_factory=Future)
     submitted_at: float = 0.0
     started_at: float = 0.0
@@ -72,38 +85,81 @@ class Sequence:
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(DeadlinePassed("not finished before the deadline"))
 
-    def next_forced(self) -> int:
-        """Return the piece that must come next, or `FREE`."""
-        if len(self.ids) < len(self.forced):
-            return self.forced[len(self.ids)]
-        return EOS_ID if self.is_forced_whole else FREE
+    @property
+    def num_top(self) -> int:
+        """Return how many of the best pieces of each row the next choice needs."""
+        if self.search.beam_size == 1 or self.is_forced_whole or len(self.live[0].ids) < len(self.forced):
+            return 0
+        return 2 * self.search.beam_size
 
-    def advance(
-        self, piece: int, log_probability: float, attention: npt.NDArray[np.float32]
-    ) -> Finish | None:
-        """Take in one step; return why the sentence is finished, if it is."""
-        self.ids.append(piece)
-        self.log_probabilities.append(log_probability)
-        self.attention.append(attention[: len(self.source_ids)].copy())
+    def advance(self, step: Step) -> bool:
+        """Take in one step; tell whether the sentence is done."""
+        if self.num_top:
+            self.live, ended = expand(self.live, step, self.search, len(self.source_ids))
+            self.ended += ended
+        else:
+            self._follow(self.live[0], step)
+        for hypothesis in self.live:
+            self._check(hypothesis)
+        self.ended += [hypothesis for hypothesis in self.live if hypothesis.finish]
+        self.live = [hypothesis for hypothesis in self.live if not hypothesis.finish]
+        return not self.live or len(self.ended) >= self.search.beam_size
+
+    def _follow(self, hypothesis: Hypothesis, step: Step) -> None:
+        """Take the forced or the best piece."""
+        row, written = hypothesis.row, len(hypothesis.ids)
+        if written < len(self.forced):
+            piece = self.forced[written]
+        else:
+            piece = EOS_ID if self.is_forced_whole else step.best[row]
+        log_probability = float(step.log_probabilities[row, piece])
+        hypothesis.append(piece, log_probability, step.attention[row, : len(self.source_ids)])
         if piece == EOS_ID:
-            return Finish.FORCED if self.is_forced_whole else Finish.STOP
-        return Finish.LENGTH if len(self.ids) >= self.max_tokens else None
+            hypothesis.finish = Finish.FORCED if self.is_forced_whole else Finish.STOP
 
-    def finish(self, reason: Finish, now: float) -> None:
+    def _check(self, hypothesis: Hypothesis) -> None:
+        """End a hypothesis that is too long or turns in circles."""
+        ids = hypothesis.ids
+        if hypothesis.finish or len(ids) < len(self.forced) or self.is_forced_whole:
+            return
+        if repeated_block(ids, MAX_REPEATS):
+            repetitions = max(MAX_REPEATS, most_repetitions(self.source_ids) + 2)
+            if period := repeated_block(ids[len(self.forced) :], repetitions):
+                hypothesis.cut_repetition(period, repetitions)
+                return
+        if len(ids) >= self.max_tokens:
+            hypothesis.finish = Finish.LENGTH
+
+    def finish(self, now: float) -> None:
         """Hand the result to whoever waits for it."""
-        rows = (
-            self.attention[self.shift :] + self.attention[-1:] * self.shift
-        )  # the last piece keeps its own row
-        result = Result(
-            ids=self.ids if reason is Finish.LENGTH else self.ids[:-1],
-            log_probabilities=self.log_probabilities,
-            attention=np.stack(rows),
-            finish=reason,
-            times=Times(
-                queue=self.started_at - self.submitted_at,
-                encode=self.encoded_at - self.started_at,
-                decode=now - self.encoded_at,
-            ),
+        penalty = self.search.length_penalty
+        ranked = sorted(  # one that came to its end is better than any that was stopped
+            self.ended,
+            key=lambda h: (h.finish in (Finish.STOP, Finish.FORCED), h.score(penalty)),
+            reverse=True,
+        )
+        best, *others = (self._written(h) for h in ranked[: 1 + self.search.num_alternatives])
+        times = Times(
+            queue=self.started_at - self.submitted_at,
+            encode=self.encoded_at - self.started_at,
+            decode=now - self.encoded_at,
         )
         if self.future.set_running_or_notify_cancel():
-            self.future.set_result(result)
+            self.future.set_result(Result(best, others, times))
+
+    def _written(self, hypothesis: Hypothesis) -> Written:
+        assert hypothesis.finish is not None, "only what has ended is ranked. This is a bug."
+        rows = hypothesis.attention[self.shift :] + hypothesis.attention[-1:] * self.shift
+        is_complete = hypothesis.finish in (Finish.STOP, Finish.FORCED)
+        return Written(
+            ids=hypothesis.ids[:-1] if is_complete else hypothesis.ids,
+            log_probabilities=hypothesis.log_probabilities,
+            attention=np.stack(rows[: len(hypothesis.log_probabilities)]),  # the last may keep its own
+            finish=hypothesis.finish,
+            repetitions=hypothesis.repetitions,
+        )
+
+
+def previous_piece(hypothesis: Hypothesis) -> int:
+    """Return what the decoder reads next: the last piece written, or the start."""
+    return hypothesis.ids[-1] if hypothesis.ids else BOS_ID

@@ -32,54 +32,64 @@ def close_gaps(items: list[_Item], gone: Sequence[int]) -> None:
             items[place] = last
 
 
+def roomy(length: int) -> int:
+    """Return the length to allocate for one that is needed: 8, 16, 24, 32, 48, 64, 96, 128, 192, ...
+
+    Few lengths mean few allocations and few shapes, and at most half is more than needed.
+
+    >>> [roomy(length) for length in (1, 9, 33, 100, 200)]
+    [8, 16, 48, 128, 256]
+    """
+    room = 8
+    while room < length:
+        room += 8 if room < 32 else 1 << (room.bit_length() - 2)
+    return room
+
+
 class Cache:
     """Arrays of one shape, (R, H, L, K) each, one for each name."""
 
     def __init__(self, names: Sequence[str], heads: int, width: int) -> None:
         self._names, self._heads, self._width = names, heads, width
-        self._arrays = self._allocate(0, 0)
+        self._allocate(0, 0)
 
     @property
     def length(self) -> int:
         """Return L: the positions that every row has."""
         return int(self._arrays[0].shape[2])
 
-    def reserve(self, used: int, rows: int, length: int) -> None:
-        """Have room for some rows of some length, keeping the rows in use.
+    def reserve(self, used: int, rows: int, length: int) -> bool:
+        """Have room for some rows of some length, keeping the rows in use; tell whether the arrays are new.
 
-        Rows grow by doubling. The length is work at every step, so it is kept near what is needed: it grows
-        at once, and shrinks when half of it would do.
+        Rows grow by doubling. The length is work at every step, so it follows what is needed, up at once
+        and down when half of it would do.
         """
-        capacity = self._arrays[0].shape[0]
-        wanted = length if length > self.length or 2 * length <= self.length else self.length
+        capacity, wanted = self._arrays[0].shape[0], roomy(length)
+        if self.length > wanted > self.length // 2:
+            wanted = self.length
         if rows <= capacity and wanted == self.length:
-            return
+            return False
         old, kept = self._arrays, min(wanted, self.length)
-        self._arrays = self._allocate(max(rows, 2 * capacity) if rows > capacity else capacity, wanted)
+        self._allocate(max(rows, 2 * capacity) if rows > capacity else capacity, wanted)
         for new, before in zip(self._arrays, old, strict=True):
             new[:used, :, :kept] = before[:used, :, :kept]
+        return True
 
-    def feeds(self, rows: int) -> dict[str, Float]:
-        """Return what a graph reads: the rows in front, not copied."""
-        return {name: array[:rows] for name, array in zip(self._names, self._arrays, strict=True)}
+    def items(self, rows: int) -> list[tuple[str, Float]]:
+        """Return what a graph works on: the rows in front, by name, not copied."""
+        return [(name, array[:rows]) for name, array in zip(self._names, self._arrays, strict=True)]
 
     def put(self, rows: Sequence[int] | npt.NDArray[np.int64], parts: Sequence[Float]) -> None:
         """Write whole rows, (rows, H, l, K) each, from the first position on."""
         for array, part in zip(self._arrays, parts, strict=True):
             array[rows, :, : part.shape[2]] = part
 
-    def put_at(self, places: npt.NDArray[np.int64], parts: Sequence[Float]) -> None:
-        """Write one position of each row in front, (rows, H, 1, K) each."""
-        rows = np.arange(len(places))
-        for array, part in zip(self._arrays, parts, strict=True):
-            array[rows, :, places] = part[:, :, 0]
-
-    def move(self, source: int, target: int) -> None:
-        """Copy one row over another."""
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first positions of one row over those of another."""
         for array in self._arrays:
-            array[target] = array[source]
+            array[target, :, :length] = array[source, :, :length]
 
-    def _allocate(self, rows: int, length: int) -> list[Float]:
+    def _allocate(self, rows: int, length: int) -> None:
         # Zeros, for what a mask hides must be finite: it is multiplied by a weight of 0, not skipped.
         shape = (rows, self._heads, length, self._width)
-        return [np.zeros(shape, np.float32) for _ in self._names]
+        self._arrays = [np.zeros(shape, np.float32) for _ in self._names]

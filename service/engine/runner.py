@@ -1,41 +1,56 @@
-"""Join, step, leave: the decoder's batch as numpy arrays.
+"""Join, step, branch, leave: the decoder's batch as numpy arrays.
 
-Owns the key-value caches. A row is one sentence; rows lie densely, new ones behind, and when some leave,
-those behind move into the gaps (`close_gaps`), so that row i belongs to the i-th running sentence of
-whoever keeps a list in the same way.
+Owns the key-value caches. A row is one hypothesis; rows lie densely, new ones behind, and when some leave,
+those behind move into the gaps (`close_gaps`), so that row i belongs to the i-th item of whoever keeps a
+list in the same way.
 
-Axes: R rows, S source positions, P cache positions, H heads, K width of a head.
+Axes: R rows, T pieces of several sentences end to end, S source positions, P cache positions, H heads,
+K width of a head, V vocabulary, N best pieces.
 
 Every padded length is a multiple of 8, also for a batch of one: attention in float32 is bit-stable
-against padding only then.
+against padding only then. Products are of whole numbers, which no order of adding can change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from service.bundle import Bundle
 from service.engine.cache import Cache, close_gaps
-from service.engine.session import open_sessions
-from service.text.tokenizer import BOS_ID, PAD_ID
+from service.engine.session import Sessions
+from service.text.tokenizer import PAD_ID
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float32]
 MULTIPLE = 8
-MAX_GROUP_TOKENS = 1024  # of one pass through the encoder
-FREE = -1  # no forced piece: take the best
+MAX_GROUP_TOKENS = 256  # of one pass through the encoder: more leave the processor's caches
 
 
-class Step(NamedTuple):
-    """What one step says about each row."""
+@dataclass(frozen=True)
+class Step:
+    """What one step says about each row.
 
-    chosen: list[int]
-    log_probabilities: list[float]
-    attention: Float  # (R, S): of the piece chosen in this step, or in the one before (manifest: shift)
+    Attributes:
+        log_probabilities: (R, V), natural logarithms; overwritten by the next step, as are the top pieces.
+        top, top_log_probabilities: (R, N), the best pieces first.
+        attention: (R, S), of the alignment head; to be kept.
+    """
+
+    log_probabilities: Float
+    top: Int
+    top_log_probabilities: Float
+    attention: Float
+
+    @cached_property
+    def best(self) -> list[int]:
+        """Return the most probable piece of each row; of equals, the first."""
+        # numpy's arg-max takes 1 us a row of 8,000; onnxruntime's takes 7, its TopK 12.
+        best: list[int] = self.log_probabilities.argmax(axis=1).tolist()
+        return best
 
 
 def padded(length: int) -> int:
@@ -44,110 +59,163 @@ def padded(length: int) -> int:
 
 
 class Runner:
-    """The decoder rows of one model. Not thread-safe: one loop owns it."""
+    """The decoder rows of one model. Not thread-safe: one thread owns it."""
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        """Open the sessions.
+    def __init__(self, sessions: Sessions, shape: dict[str, int]) -> None:
+        """Start without rows.
 
-        Raises:
-            BundleError: onnxruntime cannot run the graphs.
+        Args:
+            shape: Of the model, from the bundle's manifest.
         """
-        self._encoder, self._decoder = open_sessions(bundle, threads)
-        shape = bundle.manifest.shape
+        self._encoder, self._decoder = sessions.encoder, sessions.decoder
         self._heads, self._width = shape["heads"], shape["width"] // shape["heads"]
-        layers = range(shape["decoder_layers"])
-        kinds = [(kind, layer) for layer in layers for kind in ("key", "value")]
-        self._self_names = [f"self_{kind}_{layer}" for kind, layer in kinds]
-        self._cross_names = [f"cross_{kind}_{layer}" for kind, layer in kinds]
-        self._outputs = ["chosen", "chosen_log_probability", "attention"]
-        self._outputs += [f"new_{kind}_{layer}" for kind, layer in kinds]
+        self._vocabulary = shape["vocabulary"]
+        self._kinds = [f"{kind}_{i}" for i in range(shape["decoder_layers"]) for kind in ("key", "value")]
+        self._cross_names = [f"cross_{kind}" for kind in self._kinds]
         self.clear()
 
     def clear(self) -> None:
         """Give up all rows, whatever state a failure left them in."""
-        self._token: Int = np.zeros(0, np.int64)  # (R,) the piece before
-        self._position: Int = np.zeros(0, np.int64)  # (R,) how many pieces stand before the next
-        self._source_length: Int = np.zeros(0, np.int64)  # (R,)
-        self._self = Cache(self._self_names, self._heads, self._width)  # (R, H, P, K)
-        self._cross = Cache(self._cross_names, self._heads, self._width)  # (R, H, S, K)
+        self._rows = 0
+        self._token, self._position, self._source_length = (np.zeros(0, np.int64) for _ in range(3))
+        self._self = Cache([f"self_{kind}" for kind in self._kinds], self._heads, self._width)
+        self._cross = Cache(self._cross_names, self._heads, self._width)
+        self._log_probabilities = np.zeros((0, self._vocabulary), np.float32)
+        self._bound: tuple[int, ...] = ()  # what the binding was made for
 
     def join(self, sources: Sequence[Sequence[int]]) -> None:
-        """Encode some sentences, tag and end included, and give each a row behind the present ones.
-
-        Those of one padded length go through the encoder together, so that hardly any work is padding, in
-        groups that stay in the processor's caches.
-        """
+        """Encode some sentences, tag and end included, and give each a row behind the present ones."""
         if not sources:
             return
-        used, count = len(self._token), len(sources)
         lengths = np.array([len(source) for source in sources])
-        longest = padded(int(max(lengths.max(), self._source_length.max(initial=0))))
-        self._cross.reserve(used, used + count, longest)
-        self._self.reserve(used, used + count, max(self._self.length, MULTIPLE))
-        for group in _groups([padded(len(source)) for source in sources]):
-            ids = np.full((len(group), padded(len(sources[group[0]]))), PAD_ID, np.int64)  # (rows, S)
-            for place, row in enumerate(group):
-                ids[place, : len(sources[row])] = sources[row]
-            assert ids.shape[1] % MULTIPLE == 0, "padding decides the last bits. This is a bug."
-            encoded = self._encoder.run(self._cross_names, {"source": ids})
-            self._cross.put(used + np.array(group), encoded)
-        self._token = np.append(self._token, np.full(count, BOS_ID))
-        self._position = np.append(self._position, np.zeros(count, np.int64))
-        self._source_length = np.append(self._source_length, lengths)
+        first = self._rows
+        self._add_rows(len(sources), int(lengths.max()))
+        for group in _groups(lengths.tolist()):
+            encoded = self._encode([sources[index] for index in group])
+            self._cross.put(first + np.array(group), encoded)
+        self._source_length[first : self._rows] = lengths
+        self._position[first : self._rows] = 0
 
-    def step(self, forced: Sequence[int]) -> Step:
+    def _encode(self, sources: list[Sequence[int]]) -> list[Float]:
+        """Return the keys and values of some sentences, (sentences, H, S, K) each."""
+        lengths = np.array([len(source) for source in sources])
+        row = np.repeat(np.arange(len(sources)), lengths)  # (T,)
+        place = np.concatenate([np.arange(length) for length in lengths])  # (T,)
+        slots = np.zeros((len(sources), padded(int(lengths.max()))), np.int64)  # (sentences, S)
+        slots[row, place] = np.arange(len(row))
+        assert slots.shape[1] % MULTIPLE == 0, "padding decides the last bits. This is a bug."
+        feeds = {"source": np.concatenate(sources), "row": row, "place": place, "slots": slots}
+        encoded: list[Float] = self._encoder.run(self._cross_names, {**feeds, "source_length": lengths})
+        return encoded
+
+    def step(self, pieces: Sequence[int], num_top: int = 0) -> Step:
         """Advance every row by one piece.
 
         Args:
-            forced: For each row, the piece to take whatever its score, or `FREE`.
+            pieces: For each row, the piece before: the start, or what was chosen after the last step.
+            num_top: N, how many of the best pieces of each row are named.
         """
-        rows = len(self._token)
-        slots = self._position + 1  # slot 0 stands for the present step
-        self._self.reserve(rows, rows, padded(int(slots.max()) + 1))
-        assert self._self.length % MULTIPLE == 0, "padding decides the last bits. This is a bug."
-        feeds = {
-            "token": self._token,
-            "position": self._position,
-            "forced": np.array(forced, np.int64),
-            "num_top": np.ones(1, np.int64),
-            "source_length": self._source_length,
-            **self._self.feeds(rows),
-            **self._cross.feeds(rows),
-        }
-        chosen, log_probabilities, attention, *new = self._decoder.run(self._outputs, feeds)
-        self._self.put_at(slots, new)
-        self._token = chosen
-        self._position = slots
-        probable = np.minimum(log_probabilities, 0.0)  # rounding may lift a certainty above it
-        return Step(chosen.tolist(), probable.tolist(), attention)
+        rows = self._rows
+        self._token[:rows] = pieces
+        if self._self.reserve(rows, rows, int(self._position[:rows].max()) + 1):
+            self._bound = ()
+        wanted = (rows, num_top)
+        if self._bound != wanted:
+            self._bind(rows, num_top)
+            self._bound = wanted
+        self._decoder.run_with_iobinding(self._binding)
+        self._position[:rows] += 1
+        log_probabilities, top, top_log_probabilities, attention = self._written
+        return Step(log_probabilities, top, top_log_probabilities, attention.copy())
+
+    def _bind(self, rows: int, num_top: int) -> None:
+        """Tell the runtime where everything lies; the caches are written where they are read."""
+        assert self._self.length % MULTIPLE == self._cross.length % MULTIPLE == 0, "padding. This is a bug."
+        self._binding = self._decoder.io_binding()
+        read: list[tuple[str, Int | Float]] = [
+            ("token", self._token[:rows]),
+            ("position", self._position[:rows]),
+            ("source_length", self._source_length[:rows]),
+            ("num_top", np.array([num_top])),
+            *self._self.items(rows),
+            *self._cross.items(rows),
+        ]
+        best = np.zeros((rows, num_top), np.int64), np.zeros((rows, num_top), np.float32)
+        attention = np.zeros((rows, self._cross.length), np.float32)
+        self._written = (self._log_probabilities[:rows], *best, attention)
+        written: list[tuple[str, Int | Float]] = [
+            ("log_probabilities", self._written[0]),
+            ("attention", attention),
+            *((name.replace("self", "new"), array) for name, array in self._self.items(rows)),
+        ]
+        if num_top:
+            written += [("top", best[0]), ("top_log_probability", best[1])]
+        self._kept = read  # the binding holds addresses only
+        for bind, arrays in ((self._binding.bind_input, read), (self._binding.bind_output, written)):
+            for name, array in arrays:
+                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+
+    def branch(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Make rows copies of others: (source, target), where a target may be a new row behind the last."""
+        new = [source for source, target in pairs if target >= self._rows]
+        if new:
+            first = self._rows
+            self._add_rows(len(new), int(self._source_length[new].max()))
+            for target, source in enumerate(new, first):
+                self._cross.copy(source, target, padded(int(self._source_length[source])))
+                self._source_length[target] = self._source_length[source]
+        for source, target in pairs:
+            self._self.copy(source, target, int(self._position[source]))
+            self._position[target] = self._position[source]
 
     def leave(self, rows: Sequence[int]) -> None:
         """Give up some rows; those behind move into the gaps, as in `close_gaps`."""
         if not rows:
             return
-        kept = list(range(len(self._token)))
+        kept = list(range(self._rows))
         close_gaps(kept, rows)
         for target, source in enumerate(kept):
             if source != target:
-                self._self.move(source, target)
-                self._cross.move(source, target)
-        self._token, self._position = self._token[kept], self._position[kept]
-        self._source_length = self._source_length[kept]
+                self._self.copy(source, target, int(self._position[source]))
+                self._cross.copy(source, target, padded(int(self._source_length[source])))
+        for array in (self._position, self._source_length):
+            array[: len(kept)] = array[kept]
+        self._rows = len(kept)
 
     def warm_up(self) -> None:
         """Run once what the first callers would otherwise wait for."""
         self.join([[PAD_ID] * MULTIPLE] * 2)
-        self.step([FREE] * 2)
+        self.step([PAD_ID] * 2, num_top=2)
         self.leave([0, 1])
 
+    def _add_rows(self, count: int, source_length: int) -> None:
+        """Have room behind the present rows."""
+        used, rows = self._rows, self._rows + count
+        longest = max(source_length, int(self._source_length[:used].max(initial=0)))
+        self._cross.reserve(used, rows, padded(longest))
+        self._self.reserve(used, rows, int(self._position[:used].max(initial=0)) + 1)
+        if rows > len(self._token):
+            capacity = max(rows, 2 * len(self._token))
+            for name in ("_token", "_position", "_source_length"):
+                old = getattr(self, name)
+                setattr(self, name, np.append(old[:used], np.zeros(capacity - used, np.int64)))
+            self._log_probabilities = np.zeros((capacity, self._vocabulary), np.float32)
+        self._bound = ()
+        self._rows = rows
 
-def _groups(widths: Sequence[int]) -> list[list[int]]:
-    """Return the rows of each width, in groups of at most `MAX_GROUP_TOKENS` positions."""
+
+def _groups(lengths: Sequence[int]) -> list[list[int]]:
+    """Return which sentences share a pass through the encoder: of similar length, and not too many pieces."""
     groups: list[list[int]] = []
-    for row in sorted(range(len(widths)), key=lambda row: widths[row]):
-        last = groups[-1] if groups else []
-        if last and widths[last[0]] == widths[row] and (len(last) + 1) * widths[row] <= MAX_GROUP_TOKENS:
-            last.append(row)
-        else:
-            groups.append([row])
+    tokens = 0
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        tokens += lengths[index]
+        if (
+            not groups
+            or tokens > MAX_GROUP_TOKENS
+            or padded(lengths[index]) > 2 * padded(lengths[groups[-1][0]])
+        ):
+            groups.append([])
+            tokens = lengths[index]
+        groups[-1].append(index)
     return groups

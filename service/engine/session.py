@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnxruntime
@@ -10,16 +11,25 @@ from service.bundle import DECODER, ENCODER, Bundle
 from service.errors import BundleError
 
 
-def open_sessions(
-    bundle: Bundle, threads: int
-) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
-    """Return the encoder and the decoder session.
+@dataclass(frozen=True)
+class Sessions:
+    """Both graphs of a model with its one copy of the weights; any number of runners may use them at once."""
+
+    encoder: onnxruntime.InferenceSession
+    decoder: onnxruntime.InferenceSession
+
+
+def open_sessions(bundle: Bundle, threads: int) -> Sessions:
+    """Open both graphs.
+
+    Args:
+        threads: Of each run, the caller's own included.
 
     Raises:
         BundleError: The graphs are intact but this runtime cannot run them.
     """
     try:
-        return _open(bundle.path(ENCODER), threads), _open(bundle.path(DECODER), threads)
+        return Sessions(_open(bundle.path(ENCODER), threads), _open(bundle.path(DECODER), threads))
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, all of which mean the same here
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise BundleError(f"bundle {bundle.folder}: onnxruntime cannot load it: {first_line}") from None

@@ -7,23 +7,25 @@ from importlib import metadata
 from itertools import accumulate
 from typing import Any
 
+from service.alignment import AlignedWords
 from service.bundle import Manifest
-from service.config import Settings
 from service.errors import DragomanError
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc.served import Served
 from service.rpc.status import number_of
 from service.text.spans import Span
-from service.translation import Finish, FlagKind, Options, TranslatedSentence, Translation
+from service.translation import Alternative, Finish, FlagKind, Options, TranslatedSentence, Translation
 
 FINISH = {
     Finish.STOP: pb.FINISH_REASON_STOP,
     Finish.LENGTH: pb.FINISH_REASON_LENGTH,
+    Finish.REPETITION: pb.FINISH_REASON_REPETITION,
     Finish.FORCED: pb.FINISH_REASON_UNSPECIFIED,
 }
 FLAGS = {
     FlagKind.TARGET_CUT: pb.FLAG_KIND_TARGET_CUT,
     FlagKind.SENTENCE_SPLIT: pb.FLAG_KIND_SENTENCE_SPLIT,
+    FlagKind.REPETITION: pb.FLAG_KIND_REPETITION,
 }
 Offsets = Callable[[Span], pb.Span]
 
@@ -51,10 +53,10 @@ def pack_sentence(sentence: TranslatedSentence, output: Any, source: Offsets, ta
     if sentence.words is not None:
         message.source_words.extend(pb.Word(span=source(span)) for span in sentence.words.source)
         message.target_words.extend(pb.Word(span=target(span)) for span in sentence.words.target)
-        message.links.extend(
-            pb.AlignmentLink(source_word=s, target_word=t, weight=weight)
-            for s, t, weight in sentence.words.links
-        )
+        message.links.extend(_pack_links(sentence.words))
+    message.alternatives.extend(
+        _pack_alternative(other, offsets(other.text, output.offset_unit)) for other in sentence.alternatives
+    )
     is_soft = output.alignment == pb.ALIGNMENT_MODE_SOFT
     if output.tokens or is_soft:
         for tokens, packed, place in (
@@ -70,6 +72,18 @@ def pack_sentence(sentence: TranslatedSentence, output: Any, source: Offsets, ta
         message.attention.rows, message.attention.columns = rows, columns
         message.attention.weights.extend(sentence.attention.ravel().tolist())
     return message
+
+
+def _pack_alternative(other: Alternative, target: Offsets) -> pb.Alternative:
+    message = pb.Alternative(text=other.text, score=other.score)
+    if other.words is not None:
+        message.words.extend(pb.Word(span=target(span)) for span in other.words.target)
+        message.links.extend(_pack_links(other.words))
+    return message
+
+
+def _pack_links(words: AlignedWords) -> list[pb.AlignmentLink]:
+    return [pb.AlignmentLink(source_word=s, target_word=t, weight=weight) for s, t, weight in words.links]
 
 
 def pack_translation(
@@ -127,10 +141,10 @@ def pack_models(served: Served) -> pb.ListModelsResponse:
         server_version=_installed("dragoman"),
         engine_version=f"onnxruntime {_installed('onnxruntime')}",
         kernel_set=served.kernel_set,
-        num_threads=served.threads,
+        num_threads=served.loops * served.threads,
         cpu_limit_cores=served.cores,
     )
-    return pb.ListModelsResponse(models=[model], limits=_limits(served.settings), runtime=runtime)
+    return pb.ListModelsResponse(models=[model], limits=_limits(served), runtime=runtime)
 
 
 def _model(manifest: Manifest, served: Served) -> pb.Model:
@@ -156,17 +170,18 @@ def _model(manifest: Manifest, served: Served) -> pb.Model:
     return model
 
 
-def _limits(settings: Settings) -> pb.Limits:
+def _limits(served: Served) -> pb.Limits:
+    settings = served.settings
     return pb.Limits(
         max_texts_per_call=settings.max_texts,
         max_code_points_per_text=settings.max_code_points,
         max_code_points_per_call=settings.max_call_code_points,
         max_message_bytes=settings.max_message_bytes,
         default_beam_size=1,
-        max_beam_size=1,
+        max_beam_size=settings.max_beam_size,
         default_deadline_seconds=settings.default_deadline_seconds,
         max_queued_sentences=settings.max_queued_sentences,
-        max_running_sentences=settings.max_running_sentences,
+        max_running_sentences=served.loops * settings.max_running_sentences,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from service.bundle import Bundle
@@ -11,10 +12,9 @@ from service.errors import InvalidRequest, NotServed, NotYetServed, OverLimit, q
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.text.languages import primary_language
 from service.text.spans import Span
-from service.translation import Options
+from service.translation import MAX_BEAM_SIZE, Options, Search
 
-MAX_BEAM_SIZE = 8  # of the contract; what is more than 1 is not served yet
-MAX_LENGTH_PENALTY = 5
+MAX_LENGTH_PENALTY, DEFAULT_LENGTH_PENALTY = 5, 1.0
 MIME_TYPES = ("", "text/plain", "text/html")
 
 
@@ -49,7 +49,21 @@ class Checks:
         wants_words = aligns or request.output.alignment != pb.ALIGNMENT_MODE_UNSPECIFIED
         limit = 0 if aligns else self._target_limit(request.decoding.max_target_tokens)
         is_bulk = request.priority == pb.PRIORITY_BULK
-        return Options(source, target, limit, alignment=wants_words, is_bulk=is_bulk)
+        options = Options(source, target, limit, alignment=wants_words, is_bulk=is_bulk)
+        return options if aligns else self._decoding(options, request.decoding)
+
+    def _decoding(self, options: Options, decoding: Any) -> Options:
+        """Add how translations are searched for."""
+        size, most = decoding.beam_size or 1, self._settings.max_beam_size
+        if size > most:
+            field = "decoding.beam_size"
+            raise InvalidRequest(
+                f"{field}: {size}, the limit is {most}", field=field, limit=most, actual=size
+            )
+        self.text("decoding.target_prefix", decoding.target_prefix)
+        penalty = decoding.length_penalty if decoding.HasField("length_penalty") else DEFAULT_LENGTH_PENALTY
+        search = Search(size, decoding.num_alternatives, penalty)
+        return replace(options, search=search, prefix=decoding.target_prefix)
 
     def sizes(self, field: str, texts: Sequence[str]) -> None:
         """Check the number of texts of a call and their length together.
@@ -150,15 +164,10 @@ def _refuse_unserved(request: Any) -> None:
         "output.word_confidence": request.output.word_confidence,
     }
     if isinstance(request, pb.TranslateRequest):
-        decoding = request.decoding
         unserved |= {
             "mime_type": request.mime_type == "text/html",
             "glossary": request.glossary,
             "do_not_translate": request.do_not_translate,
-            "decoding.beam_size": decoding.beam_size > 1,
-            "decoding.num_alternatives": decoding.num_alternatives,
-            "decoding.length_penalty": decoding.HasField("length_penalty"),
-            "decoding.target_prefix": decoding.target_prefix,
         }
     for field, is_set in unserved.items():
         if is_set:

@@ -18,7 +18,8 @@ class Served:
     bundle: Bundle
     translator: Translator
     loop: Loop
-    threads: int
+    loops: int  # batches decoded side by side
+    threads: int  # of each
     cores: float
     kernel_set: str
     loaded_at: float  # seconds since the epoch

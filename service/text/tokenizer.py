@@ -139,8 +139,12 @@ class Tokenizer:
             spans.append(Span(start, position))
         return spans
 
-    def decode(self, ids: list[int]) -> Decoded:
-        """Join pieces to text. Control symbols vanish; bytes that are no UTF-8 become U+FFFD."""
+    def decode(self, ids: list[int], *, goes_on: bool = False) -> Decoded:
+        """Join pieces to text. Control symbols vanish; bytes that are no UTF-8 become U+FFFD.
+
+        Args:
+            goes_on: Something stands before it: a space at the beginning is one.
+        """
         text = ""
         spans: list[Span] = []
         run: list[int] = []  # bytes of characters that are spelled out
@@ -153,7 +157,7 @@ class Tokenizer:
             spans += run_spans
             run = []
             piece = self._text[id_]
-            if not text:
+            if not text and not goes_on:
                 piece = piece.lstrip(" ")
             start = len(text) + len(piece) - len(piece.lstrip(" "))
             text += piece

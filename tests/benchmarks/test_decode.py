@@ -1,21 +1,17 @@
-"""Greedy decoding against CTranslate2 int8: the same random weights, one thread, side by side.
+"""Greedy decoding against CTranslate2 int8: the same random weights, one core, side by side.
 
-    make bench
+    make bench ARGS="-k decode"
 
-Random weights never write an end, so every sentence is 24 pieces long and every translation 25; the two
-engines take turns, and what is reported are medians and their ratio. Results: `results/decode.json`.
+For sizes of network that are not trained yet. Both engines read 26 pieces for each sentence and write 25, in turns;
+what is reported are medians and their ratio. Results: `results/decode.json`.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +25,23 @@ from models.paths import ROOT
 from models.transformer import Transformer
 from service import bundle
 from service.config import DEFAULT_BUNDLE
-from service.engine.processor import kernel_set
-from service.engine.runner import FREE, Runner
 from service.text.tokenizer import EOS_ID, Tokenizer
+from tests.benchmarks import measure
+from tests.benchmarks.corpus import Sentence
+from tests.benchmarks.measure import Plan
+from tests.benchmarks.ours import Ours
+from tests.benchmarks.theirs import Settings, Theirs
+from tests.benchmarks.worker import Worker
 
 pytestmark = pytest.mark.benchmark
-RESULTS = Path(__file__).parent / "results" / "decode.json"
 ROUNDS, SOURCE_PIECES, TARGET_PIECES = 9, 24, 25
 BATCHES = (1, 8, 32, 64)
 
 
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runner, Any, Tokenizer]:
-    """Return both engines with the same weights, in int8."""
-    ctranslate2 = pytest.importorskip("ctranslate2")  # only `make bench` installs it
+def written(config_name: str, folder: Path) -> tuple[Path, Path]:
+    """Write random weights for both engines, in int8; return the bundle and the peer's model."""
     export_ctranslate2 = importlib.import_module("models.export_ctranslate2")
-    folder = tmp_path_factory.mktemp("engines")
-    tokenizer = Tokenizer.from_file(DEFAULT_BUNDLE / bundle.TOKENIZER)
-    config = settings.read(ROOT / "configs" / "tiny.toml")
+    config = settings.read(ROOT / "configs" / f"{config_name}.toml")
     torch.manual_seed(1)
     network = Transformer(config.model, config.guided).eval()
     state = {
@@ -56,63 +51,44 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runner, Any, Toke
     ids = torch.randint(263, 8000, (4, 64, SOURCE_PIECES))
     quantized = export.calibrate(network, ((part, part) for part in ids))
     head = export.alignment_head(network, 0.3)
-    ours = folder / "ours"
+    ours, theirs = folder / "ours", folder / "theirs"
     ours.mkdir()
     export.write(Model(network.shape, export.float_weights(network), quantized), head, ours)
     (ours / bundle.TOKENIZER).write_bytes((DEFAULT_BUNDLE / bundle.TOKENIZER).read_bytes())
     (ours / bundle.CARD).write_text("random weights")
-    bundle.write_manifest(
-        ours, export.described(state, network, head, precision="int8", name="random", version="0")
-    )
-    export_ctranslate2.write(state, tokenizer, folder / "peer", "int8")
-    peer = ctranslate2.Translator(str(folder / "peer"), compute_type="int8", intra_threads=1, inter_threads=1)
-    return Runner(bundle.load(ours), threads=1), peer, tokenizer
+    described = export.described(state, network, head, precision="int8", name="random", version="0")
+    bundle.write_manifest(ours, described)
+    export_ctranslate2.write(state, Tokenizer.from_file(ours / bundle.TOKENIZER), theirs, "int8")
+    return ours, theirs
 
 
-def translate_ours(runner: Runner, sources: list[list[int]]) -> None:
-    """Encode and decode a batch with our runner."""
-    runner.join(sources)
-    for _ in range(TARGET_PIECES):
-        runner.step([FREE] * len(sources))
-    runner.leave(list(range(len(sources))))
+def row(engines: list[Worker], size: int, rounds: int) -> dict[str, Any]:
+    """Let both engines decode a batch in turns."""
+    random = np.random.default_rng(1)
+    ids = [[6, *random.integers(263, 8000, SOURCE_PIECES).tolist(), EOS_ID] for _ in range(size)]
+    sentences = [Sentence(one, TARGET_PIECES) for one in ids]
+    works = [lambda engine=engine: engine.call("force", sentences, TARGET_PIECES - 1) for engine in engines]
+    times = measure.turns(works, rounds)
+    rates = [round(size * TARGET_PIECES / statistics.median(column)) for column in times]
+    found = {"ours_tokens_per_second": rates[0], "ctranslate2_tokens_per_second": rates[1]}
+    return {"batch": size, **found, "ratio": measure.ratio(times[1], times[0])}
 
 
-def translate_peer(peer: Any, sources: list[list[str]]) -> None:
-    """Encode and decode a batch with CTranslate2."""
-    peer.translate_batch(
-        sources, beam_size=1, max_batch_size=len(sources),
-        min_decoding_length=TARGET_PIECES, max_decoding_length=TARGET_PIECES,
-    )  # fmt: skip
-
-
-def seconds(work: Callable[[], None]) -> float:
-    """Return how long some work takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def test_greedy_decoding(engines: tuple[Runner, Any, Tokenizer]) -> None:
+@pytest.mark.parametrize("config_name", ["tiny", "base"])
+def test_decode(plan_of: Callable[[str], Plan], tmp_path: Path, config_name: str) -> None:
     """
     Both engines are measured in one run, in turns; the figures are written down, not judged.
     """
-    runner, peer, tokenizer = engines
-    random = np.random.default_rng(1)
-    rows = []
-    for size in BATCHES:
-        ids = [[6, *random.integers(263, 8000, SOURCE_PIECES).tolist(), EOS_ID] for _ in range(size)]
-        pieces = [[tokenizer.piece(id_) for id_ in row] for row in ids]
-        work = (lambda ids=ids: translate_ours(runner, ids), lambda p=pieces: translate_peer(peer, p))
-        times = [[seconds(one) for one in work] for _ in range(ROUNDS + 1)][1:]  # the first warms up
-        ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
-        rate = size * TARGET_PIECES
-        rows.append(
-            {"batch": size, "ours_tokens_per_second": round(rate / ours),
-             "ctranslate2_tokens_per_second": round(rate / theirs), "ratio": round(theirs / ours, 2)}
-        )  # fmt: skip
-        print(rows[-1])
+    plan = plan_of("decode" if config_name == "tiny" else f"decode_{config_name}")
+    ours, theirs = written(config_name, tmp_path)
+    cores = measure.cores_of(1)
+    room = {"max_running_sentences": str(max(BATCHES))}
 
-    RESULTS.parent.mkdir(exist_ok=True)
-    facts = {"command": "make bench", "threads": 1, "rounds": ROUNDS, "kernel_set": kernel_set(),
-             "processor": platform.machine(), "ctranslate2": version("ctranslate2")}  # fmt: skip
-    RESULTS.write_text(json.dumps({**facts, "greedy": rows}, indent=1) + "\n")
+    with (
+        Worker(Ours, ours, room, cores=cores) as one,
+        Worker(Theirs, theirs, ours / bundle.TOKENIZER, Settings(), cores=cores) as other,
+    ):
+        rows = [row([one, other], size, plan.count(ROUNDS)) for size in BATCHES]
+
+    plan.write({"config": config_name, "cores": 1, "rounds": plan.count(ROUNDS), "greedy": rows})
+    assert len(BATCHES) == len(rows)

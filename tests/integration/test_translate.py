@@ -323,9 +323,9 @@ class TestListModels:
         assert settings.max_code_points == limits.max_code_points_per_text
         assert settings.max_call_code_points == limits.max_code_points_per_call
         assert settings.max_queued_sentences == limits.max_queued_sentences
-        assert settings.max_running_sentences == limits.max_running_sentences
+        assert server.served.loops * settings.max_running_sentences == limits.max_running_sentences
         assert settings.max_sentence_tokens == model.max_source_tokens
-        assert server.served.threads == runtime.num_threads
+        assert server.served.loops * server.served.threads == runtime.num_threads
         assert runtime.kernel_set
         assert runtime.server_version
         assert "onnxruntime" in runtime.engine_version

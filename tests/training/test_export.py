@@ -26,8 +26,9 @@ from models.transformer import Transformer
 from models.validation import greedy
 from service import bundle
 from service.bundle import Bundle
-from service.engine.runner import FREE, Runner
-from service.text.tokenizer import EOS_ID
+from service.engine.runner import Runner
+from service.engine.session import open_sessions
+from service.text.tokenizer import BOS_ID, EOS_ID
 from tests.training.toy import GUIDED, SHAPE, Toy
 
 LIMIT = 20
@@ -77,12 +78,21 @@ def sentences() -> list[list[int]]:
     ]
 
 
+def open_runner(loaded: Bundle) -> Runner:
+    """Return rows for a bundle."""
+    return Runner(open_sessions(loaded, threads=1), loaded.manifest.shape)
+
+
 def follow(runner: Runner, source: list[int], target: list[int]) -> tuple[list[float], list[Any]]:
     """Force a translation; return the log-probability of each piece and the attention of each step."""
     runner.join([source])
-    steps = [runner.step([piece]) for piece in [*target, EOS_ID]]
+    found, attention = [], []
+    for before, piece in zip([BOS_ID, *target], [*target, EOS_ID], strict=True):
+        step = runner.step([before])
+        found.append(float(step.log_probabilities[0, piece]))
+        attention.append(step.attention[0])
     runner.leave([0])
-    return [step.log_probabilities[0] for step in steps], [step.attention[0] for step in steps]
+    return found, attention
 
 
 def test_greedy_pieces_are_the_same(
@@ -93,12 +103,14 @@ def test_greedy_pieces_are_the_same(
     """
     network = averaged_network(state)
     expected = [ids[:LIMIT] for ids in greedy(network, sentences)]
-    runner = Runner(exported["fp32"], 1)
+    runner = open_runner(exported["fp32"])
     runner.join(sentences)
 
-    chosen = [runner.step([FREE] * len(sentences)).chosen for _ in range(LIMIT)]
+    chosen = [[BOS_ID] * len(sentences)]
+    for _ in range(LIMIT):
+        chosen.append(runner.step(chosen[-1]).best)
 
-    rows = [list(row) for row in zip(*chosen, strict=True)]
+    rows = [list(row) for row in zip(*chosen[1:], strict=True)]
     found = [row[: row.index(EOS_ID)] if EOS_ID in row else row for row in rows]
     assert expected == found
     assert len({tuple(row) for row in found}) > 30  # and it says something
@@ -112,7 +124,7 @@ def test_forced_decoding_is_the_same(
     Forced along a given translation, log-probabilities and attention are torch's to within 1e-4.
     """
     network = averaged_network(state)
-    runner = Runner(exported["fp32"], 1)
+    runner = open_runner(exported["fp32"])
     for source, target in zip(sentences[:12], sentences[12:24], strict=True):
         pieces = target[1:-1]
         batch = collate([source], [pieces], multiple=1)
@@ -203,7 +215,7 @@ def test_int8_weights_keep_to_seven_bits(exported: dict[str, Bundle]) -> None:
             place = {entry.key: entry.value for entry in tensor.external_data}
             values = np.frombuffer(content, np.int8, int(place["length"]), int(place["offset"]))
             assert np.abs(values.astype(int)).max() <= LARGEST_WEIGHT
-    assert {"positions"} == floats
+    assert {"positions", "embedding.factor"} == floats
 
 
 def test_int8_ranges_are_fixed(exported: dict[str, Bundle], tmp_path: Path) -> None:
@@ -228,7 +240,7 @@ def test_int8_says_nearly_the_same(
     """
     The int8 bundle's log-probabilities go with those of the float one.
     """
-    exact, rounded = (Runner(exported[precision], 1) for precision in ("fp32", "int8"))
+    exact, rounded = (open_runner(exported[precision]) for precision in ("fp32", "int8"))
     pairs = list(zip(sentences[:10], sentences[10:20], strict=True))
 
     expected, found = (

@@ -6,13 +6,11 @@ from dataclasses import replace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.batching.loop import Loop
-from service.batching.scheduler import Scheduler
 from service.bundle import AlignmentHead, Bundle
 from service.metrics import Metrics
 from service.text.tokenizer import Tokenizer
 from service.translator import Translator
-from tests.fakes import FakeRunner
+from tests.fakes import FakeRunner, make_loop
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 def translator(default_bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics) -> Iterator[Translator]:
     """Return a translator whose engine repeats the source, and which takes 40 tokens at a time."""
-    loop = Loop(FakeRunner(), Scheduler(max_running=8, max_waiting=100), metrics)
+    loop = make_loop(metrics, FakeRunner())
     loop.start()
     head = AlignmentHead(layer=0, head=0, shift=0, threshold=0.3, is_guided=False)
     bundle = replace(default_bundle, manifest=replace(default_bundle.manifest, alignment=head))

@@ -128,14 +128,14 @@ def test_path_out_of_the_folder(folder: Path, name: str) -> None:
     assert "is not a file of the bundle itself" in refusal(folder)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, "1\n2"])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, "1\n2"])
 def test_other_format(folder: Path, version: object) -> None:
     """
-    A format of the future, or none at all, is refused with both versions.
+    A format of the past or the future, or none at all, is refused with both versions.
     """
     edit(folder, lambda content: content.update(format_version=version))
 
-    assert f"format {version!r}, this server reads format 1" in refusal(folder)
+    assert f"format {version!r}, this server reads format 2" in refusal(folder)
 
 
 @pytest.mark.parametrize(

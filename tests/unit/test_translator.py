@@ -1,6 +1,7 @@
 """The path of a text, with an engine that repeats what it reads: the translation is the normalised source."""
 
 import asyncio
+from collections.abc import Sequence as Items
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.batching.loop import Loop
-from service.batching.scheduler import Scheduler
 from service.bundle import Bundle
+from service.engine.runner import Step
 from service.errors import DeadlinePassed, OverLimit
 from service.metrics import Metrics
 from service.text.normalize import normalize
@@ -18,7 +18,9 @@ from service.text.spans import Span
 from service.text.tokenizer import Tokenizer
 from service.translation import Finish, FlagKind, Options, Translation
 from service.translator import Translator
-from tests.fakes import FakeRunner
+from tests.fakes import FakeRunner, make_loop, step_of
+
+STUCK = (501, 502)
 
 PLAIN = Options("en", "fr")
 ALIGNED = Options("en", "fr", alignment=True)
@@ -263,7 +265,7 @@ async def test_bulk_lets_others_join_first(
     While one row is free, a bulk call waits for an interactive one that came after it.
     """
     runner = FakeRunner()
-    loop = Loop(runner, Scheduler(max_running=1, max_waiting=9), metrics)
+    loop = make_loop(metrics, runner, max_running=1)
     translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
     calls = [
         asyncio.ensure_future(one(translator, text, replace(PLAIN, is_bulk=bulk)))
@@ -278,3 +280,30 @@ async def test_bulk_lets_others_join_first(
     assert [tokenizer.encode("Now.").ids, tokenizer.encode("Later.").ids] == [
         list(source[1:-1]) for source in dict.fromkeys(tuple(batch[0]) for batch in runner.batches)
     ]
+
+
+class StuckRunner(FakeRunner):
+    """An engine that writes the same two pieces for ever."""
+
+    def step(self, pieces: Items[int], num_top: int) -> Step:
+        """Write the one that was not written last."""
+        super().step(pieces, num_top)
+        return step_of([{STUCK[piece == STUCK[0]]: -0.5} for piece in pieces], num_top=num_top)
+
+
+async def test_repetition_is_stopped_and_flagged(
+    default_bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics
+) -> None:
+    """
+    A translation that turns in circles keeps one round, and says how many there were.
+    """
+    loop = make_loop(metrics, StuckRunner())
+    loop.start()
+    translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+
+    done = await one(translator, "One.", PLAIN)
+
+    loop.close()
+    assert tokenizer.decode(list(STUCK)).text == done.text
+    assert Finish.REPETITION is done.sentences[0].finish
+    assert [(FlagKind.REPETITION, 4)] == [(flag.kind, flag.value) for flag in done.flags]

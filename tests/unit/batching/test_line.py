@@ -2,12 +2,16 @@
 
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.batching.line import Line
 from service.batching.sequence import Sequence
+from service.errors import OverLimit, QueueFull
 from tests.fakes import sequence
+
+NOW = 100.0
 
 
 def always(_: Sequence) -> bool:
@@ -79,7 +83,7 @@ def test_bound(arrivals: list[tuple[int, float, int]], limit: int, burst: int) -
     """
     Whatever arrives, and however it suits, no sentence sees more than `max_overtaken` newer ones join first.
     """
-    line = Line(limit)
+    line = Line(max_overtaken=limit)
     joined: list[Sequence] = []
     waiting = [sequence(*[7] * n, priority=p, deadline=d) for p, d, n in arrivals]
     while waiting or len(line):
@@ -93,4 +97,43 @@ def test_bound(arrivals: list[tuple[int, float, int]], limit: int, burst: int) -
     for place, sentence in enumerate(joined):
         newer = sum(before.arrival > sentence.arrival for before in joined[:place])
         assert newer <= limit
-        assert newer == sentence.overtaken
+
+
+def test_queue_full() -> None:
+    """
+    A full line refuses all sentences of a call, and says the limit, the actual value and when to return.
+    """
+    line = Line(max_waiting=3)
+    line.add(sequence(7))
+    line.add(sequence(7))
+
+    with pytest.raises(
+        QueueFull, match="2 sentences are waiting and 2 more asked for, the limit is 3"
+    ) as full:
+        line.check_room(2, retry_seconds=1.5, now=NOW)
+
+    assert 1.5 == full.value.retry_seconds
+    line.check_room(1, retry_seconds=1.5, now=NOW)
+
+
+def test_queue_forgets_the_abandoned() -> None:
+    """
+    The places of those who hung up while they waited are given to others.
+    """
+    line = Line(max_waiting=2)
+    gone, here = sequence(7), sequence(7)
+    line.add(gone)
+    line.add(here)
+
+    gone.future.cancel()
+    line.check_room(1, retry_seconds=1.0, now=NOW)
+
+    assert [here] == list(line)
+
+
+def test_call_larger_than_the_queue() -> None:
+    """
+    A call that would not fit an empty line is told so, instead of being asked to come back.
+    """
+    with pytest.raises(OverLimit, match="sentences in one call: 4, the limit is 3"):
+        Line(max_waiting=3).check_room(4, retry_seconds=1.0, now=NOW)

@@ -3,24 +3,17 @@
 import pytest
 
 from service.batching.loop import Loop
-from service.batching.scheduler import Scheduler
 from service.errors import DragomanError, QueueFull, Unavailable
 from service.metrics import Metrics
 from service.text.tokenizer import EOS_ID
 from service.translation import Finish, Times
-from tests.fakes import TAG_ID, FakeClock, FakeRunner, sequence
+from tests.fakes import TAG_ID, FakeClock, FakeRunner, make_loop, sequence
 
 
-def make_loop(metrics: Metrics, runner: FakeRunner, *, max_running: int = 8, max_waiting: int = 8) -> Loop:
-    """Return a loop that has not been started: tests take its steps themselves, or start it."""
-    scheduler = Scheduler(max_running=max_running, max_waiting=max_waiting)
-    return Loop(runner, scheduler, metrics, clock=runner.clock)
-
-
-def steps(loop: Loop, count: int) -> None:
-    """Take some steps."""
+def steps(loop: Loop, count: int = 1) -> None:
+    """Take some steps of the one worker."""
     for _ in range(count):
-        loop.step()
+        loop.step(loop.workers[0])
 
 
 def test_merges_calls(metrics: Metrics) -> None:
@@ -32,12 +25,12 @@ def test_merges_calls(metrics: Metrics) -> None:
     early, late = sequence(11, 12, 13), sequence(21)
 
     loop.submit([early])
-    loop.step()
+    steps(loop)
     loop.submit([late])
     steps(loop, 3)
 
-    assert [11, 12, 13] == early.future.result(timeout=0).ids
-    assert [21] == late.future.result(timeout=0).ids
+    assert [11, 12, 13] == early.future.result(timeout=0).best.ids
+    assert [21] == late.future.result(timeout=0).best.ids
     assert [1, 2, 2, 1] == [len(batch) for batch in runner.batches]
 
 
@@ -49,7 +42,7 @@ def test_batch_rows_are_counted(metrics: Metrics) -> None:
     value = metrics.registry.get_sample_value
 
     loop.submit([sequence(11), sequence(12), sequence(13)])
-    loop.step()
+    steps(loop)
 
     assert 2.0 == value("dragoman_batch_rows_sum")
     assert 1.0 == value("dragoman_queue_depth")
@@ -67,13 +60,13 @@ def test_cancelled_leaves_at_the_next_step(metrics: Metrics) -> None:
     loop = make_loop(metrics, runner)
     gone, here = sequence(11, 12, 13), sequence(21, 22, 23)
     loop.submit([gone, here])
-    loop.step()
+    steps(loop)
 
     gone.future.cancel()
     steps(loop, 3)
 
     assert [2, 1, 1, 1] == [len(batch) for batch in runner.batches]
-    assert [21, 22, 23] == here.future.result(timeout=0).ids
+    assert [21, 22, 23] == here.future.result(timeout=0).best.ids
 
 
 def test_all_cancelled(metrics: Metrics) -> None:
@@ -84,10 +77,10 @@ def test_all_cancelled(metrics: Metrics) -> None:
     loop = make_loop(metrics, runner)
     gone = sequence(11, 12, 13)
     loop.submit([gone])
-    loop.step()
+    steps(loop)
 
     gone.future.cancel()
-    loop.step()
+    steps(loop)
 
     assert 1 == len(runner.batches)
     assert 0.0 == metrics.registry.get_sample_value("dragoman_running_sentences")
@@ -104,7 +97,7 @@ def test_forced_pieces(metrics: Metrics) -> None:
     loop.submit([given])
     steps(loop, 4)
 
-    result = given.future.result(timeout=0)
+    result = given.future.result(timeout=0).best
     assert ([91, 92, 93], Finish.FORCED) == (result.ids, result.finish)
     assert 4 == len(result.log_probabilities)
 
@@ -117,7 +110,7 @@ def test_sources_reach_the_engine_whole(metrics: Metrics) -> None:
     loop = make_loop(metrics, runner)
 
     loop.submit([sequence(11)])
-    loop.step()
+    steps(loop)
 
     assert [[[TAG_ID, 11, EOS_ID]]] == runner.batches
 
@@ -180,14 +173,14 @@ def test_failure_of_the_engine(metrics: Metrics) -> None:
     loop.submit([first, second, waiting])
     loop.start()
 
-    assert [13] == waiting.future.result(timeout=5).ids
+    assert [13] == waiting.future.result(timeout=5).best.ids
     for failed in (first, second):
         with pytest.raises(DragomanError, match="RuntimeError: the engine is out of order") as told:
             failed.future.result(timeout=5)
         assert isinstance(told.value.__cause__, RuntimeError)
     later = sequence(14)
     loop.submit([later])
-    assert [14] == later.future.result(timeout=5).ids
+    assert [14] == later.future.result(timeout=5).best.ids
     loop.close()
 
 
@@ -202,7 +195,7 @@ def test_close_finishes_what_waits(metrics: Metrics) -> None:
 
     loop.close()
 
-    assert [[11, 12], [13], [14]] == [sentence.future.result(timeout=0).ids for sentence in accepted]
+    assert [[11, 12], [13], [14]] == [sentence.future.result(timeout=0).best.ids for sentence in accepted]
     with pytest.raises(Unavailable) as refused:
         loop.submit([sequence(15)])
     assert "DRAINING" == refused.value.reason

@@ -1,15 +1,13 @@
 """Which sentences share the next step: tables of arrivals and the batches expected."""
 
-import numpy as np
 import pytest
 
 from service.batching.scheduler import Scheduler
 from service.batching.sequence import Sequence
-from service.engine.runner import Step
-from service.errors import DeadlinePassed, OverLimit, QueueFull
+from service.errors import DeadlinePassed
 from service.text.tokenizer import EOS_ID
-from service.translation import Finish
-from tests.fakes import sequence
+from service.translation import Finish, Search
+from tests.fakes import make_scheduler, sequence, step_of
 
 NOW = 100.0
 
@@ -26,7 +24,7 @@ def replay(arrivals: list[dict[str, int]], *, max_running: int) -> list[str]:
     Args:
         arrivals: For each step, the sentences that arrive before it and how many pieces they will have.
     """
-    scheduler = Scheduler(max_running=max_running, max_waiting=100)
+    scheduler = make_scheduler(max_running=max_running)
     names = {}
     batches = []
     for arriving in arrivals:
@@ -35,9 +33,9 @@ def replay(arrivals: list[dict[str, int]], *, max_running: int) -> list[str]:
             names[id(arrived)] = name
             scheduler.waiting.add(arrived)
         scheduler.admit(NOW)
-        batches.append("".join(names[id(running)] for running in scheduler.running))
-        count = len(scheduler.running)
-        scheduler.advance(Step([7] * count, [-0.5] * count, np.zeros((count, 3), np.float32)))
+        of_row = {hypothesis.row: s for s in scheduler.running for hypothesis in s.live}
+        batches.append("".join(names[id(of_row[row])] for row in range(len(scheduler.rows))))
+        scheduler.advance(step_of([{7: -0.5}] * len(scheduler.rows)))
     return batches
 
 
@@ -64,7 +62,7 @@ def test_skips_abandoned() -> None:
     """
     A sentence whose client hung up never takes a decoder row.
     """
-    scheduler = Scheduler(max_running=1, max_waiting=2)
+    scheduler = make_scheduler(max_running=1)
     gone, here = sequence(7), sequence(7)
     wait(scheduler, *[gone, here])
 
@@ -77,7 +75,7 @@ def test_skips_expired() -> None:
     """
     A sentence whose deadline passed while it waited is told so and never takes a decoder row.
     """
-    scheduler = Scheduler(max_running=1, max_waiting=2)
+    scheduler = make_scheduler(max_running=1)
     late, here = sequence(7, deadline=NOW), sequence(7, deadline=NOW + 1)
     wait(scheduler, late, here)
 
@@ -89,7 +87,7 @@ def test_drops_expired_rows() -> None:
     """
     A running sentence leaves at the first step after its deadline.
     """
-    scheduler = Scheduler(max_running=2, max_waiting=2)
+    scheduler = make_scheduler(max_running=2)
     short, long = sequence(7, deadline=NOW + 1), sequence(7)
     wait(scheduler, short, long)
     scheduler.admit(NOW)
@@ -104,12 +102,12 @@ def test_token_budget() -> None:
     """
     Rows, each as wide as the widest, stay within the token budget; one sentence alone always runs.
     """
-    scheduler = Scheduler(max_running=8, max_waiting=8, max_batch_tokens=70)
+    scheduler = make_scheduler(max_running=8, max_batch_tokens=70)
     huge = sequence(*[7] * 100, max_tokens=100)
     wait(scheduler, huge)
     assert [huge] == scheduler.admit(NOW)
 
-    scheduler.running.clear()
+    scheduler.clear()
     wait(scheduler, *(sequence(7, max_tokens=15) for _ in range(4)))  # 8 source and 16 target positions each
 
     assert 2 == len(scheduler.admit(NOW))
@@ -119,19 +117,18 @@ def test_narrow_sentences_join_first() -> None:
     """
     A sentence that would widen every row lets those join that do not, but fills a row nobody else wants.
     """
-    scheduler = Scheduler(max_running=4, max_waiting=8)
+    scheduler = make_scheduler(max_running=4)
     first, wide, narrow = sequence(7), sequence(*[7] * 20), sequence(7)
     wait(scheduler, first, wide, narrow)
 
     assert [first, narrow, wide] == scheduler.admit(NOW)
-    assert 1 == wide.overtaken
 
 
 def test_nobody_is_overtaken_for_ever() -> None:
     """
     After `max_overtaken` newer sentences, a wide one joins next, even where it does not suit the batch.
     """
-    scheduler = Scheduler(max_running=1, max_waiting=99, max_overtaken=2)
+    scheduler = make_scheduler(max_running=1, max_overtaken=2)
     running = sequence(7)
     wait(scheduler, running)
     scheduler.admit(NOW)
@@ -140,7 +137,7 @@ def test_nobody_is_overtaken_for_ever() -> None:
 
     order = []
     for _ in range(4):
-        scheduler.running.clear()
+        scheduler.clear()
         order += scheduler.admit(NOW)
 
     assert 2 == order.index(wide)
@@ -150,7 +147,7 @@ def test_drops_abandoned_rows() -> None:
     """
     Running sentences nobody waits for give up their rows, and the others close up in order.
     """
-    scheduler = Scheduler(max_running=4, max_waiting=4)
+    scheduler = make_scheduler(max_running=4)
     first, second, third = sequence(7), sequence(7), sequence(7)
     wait(scheduler, *[first, second, third])
     scheduler.admit(NOW)
@@ -165,53 +162,87 @@ def test_advance_names_rows_and_reasons() -> None:
     """
     A step frees the rows of those who wrote their end or reached their limit, and says which it was.
     """
-    scheduler = Scheduler(max_running=4, max_waiting=4)
+    scheduler = make_scheduler(max_running=4)
     ends, goes_on, cut = sequence(7), sequence(7), sequence(7, max_tokens=1)
     wait(scheduler, *[ends, goes_on, cut])
     scheduler.admit(NOW)
 
-    rows, finished = scheduler.advance(Step([EOS_ID, 7, 7], [-0.5] * 3, np.zeros((3, 3), np.float32)))
+    outcome = scheduler.advance(step_of([{EOS_ID: -0.5}, {7: -0.5}, {7: -0.5}]))
 
-    assert [0, 2] == rows
-    assert [(ends, Finish.STOP), (cut, Finish.LENGTH)] == finished
+    assert [0, 2] == outcome.left
+    assert [ends, cut] == outcome.finished
+    assert [Finish.STOP, Finish.LENGTH] == [done.ended[0].finish for done in outcome.finished]
     assert [goes_on] == scheduler.running
+    assert [goes_on.live[0]] == scheduler.rows
+    assert 0 == goes_on.live[0].row
 
 
-def test_queue_full() -> None:
+def test_beam_takes_its_rows_when_it_branches() -> None:
     """
-    A full line refuses all sentences of a call, and says the limit, the actual value and when to return.
+    A beam holds one row until its first choice, then a row for each hypothesis, new ones behind the last.
     """
-    scheduler = Scheduler(max_running=1, max_waiting=3)
-    wait(scheduler, *[sequence(7), sequence(7)])
+    scheduler = make_scheduler(max_running=4)
+    greedy, beam = sequence(7), sequence(7, search=Search(beam_size=3))
+    wait(scheduler, beam, greedy)
+    scheduler.admit(NOW)
 
-    with pytest.raises(
-        QueueFull, match="2 sentences are waiting and 2 more asked for, the limit is 3"
-    ) as full:
-        scheduler.check_room(2, retry_seconds=1.5, now=NOW)
+    outcome = scheduler.advance(step_of([{11: -1.0, 12: -2.0, 13: -3.0}, {21: -0.5}], num_top=6))
 
-    assert 1.5 == full.value.retry_seconds
-    scheduler.check_room(1, retry_seconds=1.5, now=NOW)
+    assert [(0, 2), (0, 3)] == outcome.branches
+    assert [[11], [21], [12], [13]] == [hypothesis.ids for hypothesis in scheduler.rows]
+    assert [0, 1, 2, 3] == [hypothesis.row for hypothesis in scheduler.rows]
 
 
-def test_queue_forgets_the_abandoned() -> None:
+def test_beam_moves_no_more_than_it_must() -> None:
     """
-    The places of those who hung up while they waited are given to others.
+    A hypothesis goes on in its parent's row; its sister takes a row whose own has no future.
     """
-    scheduler = Scheduler(max_running=1, max_waiting=2)
-    gone, here = sequence(7), sequence(7)
-    wait(scheduler, *[gone, here])
+    scheduler = make_scheduler(max_running=4)
+    wait(scheduler, sequence(7, search=Search(beam_size=2)))
+    scheduler.admit(NOW)
+    scheduler.advance(step_of([{11: -1.0, 12: -2.0}], num_top=4))
 
-    gone.future.cancel()
-    scheduler.check_room(1, retry_seconds=1.0, now=NOW)
+    outcome = scheduler.advance(step_of([{14: -9.0}, {15: -0.1, 16: -0.2}], num_top=4))
 
-    assert [here] == list(scheduler.waiting)
+    assert [(1, 0)] == outcome.branches
+    assert [[12, 16], [12, 15]] == [hypothesis.ids for hypothesis in scheduler.rows]
+    assert [] == outcome.left
 
 
-def test_call_larger_than_the_queue() -> None:
+def test_beam_gives_up_rows_when_it_ends() -> None:
     """
-    A call that would not fit an empty line is told so, instead of being asked to come back.
+    All rows of a beam are free once it is done, and those behind close up.
     """
-    scheduler = Scheduler(max_running=1, max_waiting=3)
+    scheduler = make_scheduler(max_running=4)
+    beam, greedy = sequence(7, search=Search(beam_size=2)), sequence(7)
+    wait(scheduler, beam, greedy)
+    scheduler.admit(NOW)
+    scheduler.advance(step_of([{11: -1.0, 12: -2.0}, {21: -0.5}], num_top=4))
 
-    with pytest.raises(OverLimit, match="sentences in one call: 4, the limit is 3"):
-        scheduler.check_room(4, retry_seconds=1.0, now=NOW)
+    ends = {EOS_ID: -0.1, 13: -5.0}
+    outcome = scheduler.advance(step_of([ends, {22: -0.5}, ends], num_top=4))
+
+    assert [beam] == outcome.finished
+    assert [0, 2] == sorted(outcome.left)
+    assert [[21, 22]] == [hypothesis.ids for hypothesis in scheduler.rows]
+
+
+def test_beams_count_all_their_rows() -> None:
+    """
+    Room is kept for every hypothesis of a beam, also before it has branched.
+    """
+    scheduler = make_scheduler(max_running=8)
+    wait(scheduler, *(sequence(7, search=Search(beam_size=3)) for _ in range(3)))
+
+    assert 2 == len(scheduler.admit(NOW))
+
+
+def test_share() -> None:
+    """
+    An engine takes no more than its share while others have room, but never nothing.
+    """
+    scheduler = make_scheduler(max_running=8)
+    wait(scheduler, *(sequence(7) for _ in range(5)))
+
+    assert 3 == len(scheduler.admit(NOW, share=3))
+    assert 0 == len(scheduler.admit(NOW, share=2))

@@ -1,36 +1,30 @@
 """One sentence's life, step by step."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from service.batching.sequence import Result, Sequence
-from service.engine.runner import FREE
+from service.batching.sequence import Sequence, Written
 from service.text.tokenizer import EOS_ID
 from service.translation import Finish, Times
-from tests.fakes import sequence
+from tests.fakes import sequence, step_of
 
 
-def live(sentence: Sequence, pieces: list[int]) -> Finish | None:
-    """Feed some pieces; step i looks at source position i alone."""
-    reason = None
-    for step, piece in enumerate(pieces):
-        assert reason is None, "the sentence was finished already"
-        reason = sentence.advance(piece, -0.1 * (step + 1), attention_at(step))
-    return reason
+def feed(sentence: Sequence, pieces: list[int]) -> bool:
+    """Let the engine prefer some pieces, one a step; step i looks at source position i alone."""
+    is_done = False
+    for index, piece in enumerate(pieces):
+        assert not is_done, "the sentence was finished already"
+        sentence.live[0].row = 0
+        attention = np.zeros((1, 128), np.float32)
+        attention[0, index] = 1.0
+        is_done = sentence.advance(step_of([{piece: -0.1 * (index + 1)}], attention=attention))
+    return is_done
 
 
-def attention_at(position: int) -> npt.NDArray[np.float32]:
-    """Return a row of attention that looks at one of eight positions, of which a sentence uses the first."""
-    row = np.zeros(8, np.float32)
-    row[position] = 1.0
-    return row
-
-
-def finished(sentence: Sequence, reason: Finish) -> Result:
+def finished(sentence: Sequence) -> Written:
     """Finish a sentence and return what it hands out."""
-    sentence.finish(reason, now=0.0)
-    return sentence.future.result(timeout=0)
+    sentence.finish(now=0.0)
+    return sentence.future.result(timeout=0).best
 
 
 def test_stops_at_the_end() -> None:
@@ -39,9 +33,10 @@ def test_stops_at_the_end() -> None:
     """
     sentence = sequence(7, 8)
 
-    assert Finish.STOP is live(sentence, [17, 18, EOS_ID])
+    assert feed(sentence, [17, 18, EOS_ID])
 
-    result = finished(sentence, Finish.STOP)
+    result = finished(sentence)
+    assert Finish.STOP is result.finish
     assert [17, 18] == result.ids
     assert 3 == len(result.log_probabilities)
     assert (3, 4) == result.attention.shape
@@ -53,9 +48,10 @@ def test_stops_at_the_limit() -> None:
     """
     sentence = sequence(7, 8, max_tokens=2)
 
-    assert Finish.LENGTH is live(sentence, [17, 18])
+    assert feed(sentence, [17, 18])
 
-    result = finished(sentence, Finish.LENGTH)
+    result = finished(sentence)
+    assert Finish.LENGTH is result.finish
     assert [17, 18] == result.ids
     assert 2 == len(result.log_probabilities)
 
@@ -72,9 +68,9 @@ def test_attention_belongs_to_pieces(shift: int, positions: list[int]) -> None:
     Row i of the attention is that of piece i: of its own step with shift 0, of the one after it with shift 1.
     """
     sentence = sequence(7, 8, shift=shift)
-    live(sentence, [17, 18, 19, EOS_ID])
+    feed(sentence, [17, 18, 19, EOS_ID])
 
-    result = finished(sentence, Finish.STOP)
+    result = finished(sentence)
 
     assert positions == result.attention.argmax(axis=1).tolist()
 
@@ -85,24 +81,24 @@ def test_single_step(shift: int) -> None:
     A translation of one step has one row of attention, whatever the shift.
     """
     sentence = sequence(7, shift=shift)
-    live(sentence, [EOS_ID])
+    feed(sentence, [EOS_ID])
 
-    assert (1, 3) == finished(sentence, Finish.STOP).attention.shape
+    assert (1, 3) == finished(sentence).attention.shape
 
 
 def test_forced_prefix() -> None:
     """
-    Forced pieces come first, then the model is free.
+    Forced pieces come first, whatever the engine prefers, and are scored; then the model is free.
     """
     sentence = sequence(7)
     sentence.forced = [17, 18]
 
-    wanted = []
-    for piece in (17, 18, 19):
-        wanted.append(sentence.next_forced())
-        sentence.advance(piece, -0.1, attention_at(0))
+    feed(sentence, [91, 18, 19, EOS_ID])
 
-    assert [17, 18, FREE] == wanted
+    result = finished(sentence)
+    assert [17, 18, 19] == result.ids
+    assert [-50.0, -0.2, -0.3, -0.4] == pytest.approx(result.log_probabilities)
+    assert Finish.STOP is result.finish
 
 
 def test_forced_whole() -> None:
@@ -110,12 +106,55 @@ def test_forced_whole() -> None:
     A given translation is forced to its end, and is reported as given.
     """
     sentence = sequence(7)
-    sentence.forced, sentence.is_forced_whole = [17], True
+    sentence.forced, sentence.is_forced_whole = [17, 17, 17, 17, 17], True
 
-    assert 17 == sentence.next_forced()
-    assert None is live(sentence, [17])
-    assert EOS_ID == sentence.next_forced()
-    assert Finish.FORCED is sentence.advance(EOS_ID, -0.1, attention_at(0))
+    assert feed(sentence, [91] * 6)
+
+    result = finished(sentence)
+    assert Finish.FORCED is result.finish
+    assert [17] * 5 == result.ids
+    assert 6 == len(result.log_probabilities)
+
+
+@pytest.mark.parametrize("block", [[17], [17, 18], list(range(21, 37))], ids=["one", "two", "sixteen"])
+def test_repetition_is_stopped(block: list[int]) -> None:
+    """
+    A sentence that writes the same block four times is stopped, keeps it once, and says how often it was.
+    """
+    sentence = sequence(7)
+
+    assert feed(sentence, [11, *block * 4])
+
+    result = finished(sentence)
+    assert Finish.REPETITION is result.finish
+    assert [11, *block] == result.ids
+    assert 4 == result.repetitions
+    assert (len(block) + 1, 3) == result.attention.shape
+    assert len(block) + 1 == len(result.log_probabilities)
+
+
+def test_repetition_of_the_source() -> None:
+    """
+    What the source repeats, its translation may repeat as well, and once more.
+    """
+    laughing = sequence(*[7] * 6)
+
+    assert not feed(laughing, [17] * 7)
+    assert feed(laughing, [17])
+    assert [17] == finished(laughing).ids
+
+
+def test_repetition_in_the_prefix() -> None:
+    """
+    A prefix may repeat itself: it was asked for.
+    """
+    sentence = sequence(7)
+    sentence.forced = [17] * 8
+
+    feed(sentence, [17] * 8)
+    feed(sentence, [18, EOS_ID])
+
+    assert [17] * 8 + [18] == finished(sentence).ids
 
 
 def test_times() -> None:
@@ -124,9 +163,9 @@ def test_times() -> None:
     """
     sentence = sequence(7)
     sentence.submitted_at, sentence.started_at, sentence.encoded_at = 1.0, 3.0, 3.5
-    live(sentence, [EOS_ID])
+    feed(sentence, [EOS_ID])
 
-    sentence.finish(Finish.STOP, now=7.5)
+    sentence.finish(now=7.5)
 
     assert Times(queue=2.0, encode=0.5, decode=4.0) == sentence.future.result(timeout=0).times
 
@@ -136,9 +175,9 @@ def test_abandoned_is_not_an_error() -> None:
     A sentence that finishes after its client hung up is dropped quietly.
     """
     sentence = sequence(7)
-    live(sentence, [EOS_ID])
+    feed(sentence, [EOS_ID])
 
     sentence.future.cancel()
-    sentence.finish(Finish.STOP, now=0.0)
+    sentence.finish(now=0.0)
 
     assert sentence.is_abandoned

@@ -40,8 +40,9 @@ def test_reserve_keeps_rows_in_use() -> None:
 
     cache.reserve(2, 3, 16)
 
-    assert [8.0, 8.0, 0.0] == cache.feeds(3)["key"].sum((1, 2, 3)).tolist()
-    assert [-8.0, -8.0, 0.0] == cache.feeds(3)["value"].sum((1, 2, 3)).tolist()
+    keys, values = (array for _, array in cache.items(3))
+    assert [8.0, 8.0, 0.0] == keys.sum((1, 2, 3)).tolist()
+    assert [-8.0, -8.0, 0.0] == values.sum((1, 2, 3)).tolist()
 
 
 def test_reserve_shrinks_when_half_would_do() -> None:
@@ -57,41 +58,29 @@ def test_reserve_shrinks_when_half_would_do() -> None:
     assert 32 == cache.length
 
 
-def test_feeds_are_not_copied() -> None:
+def test_items_are_not_copied() -> None:
     """
-    What a graph reads is the memory itself, contiguous whatever the capacity.
+    What a graph works on is the memory itself, contiguous whatever the capacity.
     """
     cache = Cache(NAMES, heads=1, width=1)
     cache.reserve(0, 4, 8)
 
-    fed = cache.feeds(2)["key"]
+    [(name, array), _] = cache.items(2)
     cache.put([1], filled(1, 8))
 
-    assert fed.flags["C_CONTIGUOUS"]
-    assert 8.0 == fed[1].sum()
+    assert "key" == name
+    assert array.flags["C_CONTIGUOUS"]
+    assert 8.0 == array[1].sum()
 
 
-def test_put_at_writes_one_position_of_each_row() -> None:
+def test_copy_takes_a_row_along() -> None:
     """
-    Rows of different age write at places of their own.
-    """
-    cache = Cache(NAMES, heads=1, width=1)
-    cache.reserve(0, 2, 8)
-
-    cache.put_at(np.array([1, 5]), filled(2, 1, 3.0))
-
-    assert [[1], [5]] == [np.flatnonzero(row).tolist() for row in cache.feeds(2)["key"]]
-
-
-def test_move_takes_a_row_along() -> None:
-    """
-    A row that fills a gap brings all its positions, in every array.
+    A row that fills a gap brings the positions that are in use, in every array.
     """
     cache = Cache(NAMES, heads=1, width=1)
     cache.reserve(0, 2, 8)
     cache.put([1], filled(1, 8, 2.0))
 
-    cache.move(1, 0)
+    cache.copy(1, 0, 5)
 
-    assert 16.0 == cache.feeds(1)["key"].sum()
-    assert -16.0 == cache.feeds(1)["value"].sum()
+    assert [10.0, -10.0] == [array.sum() for _, array in cache.items(1)]

@@ -1,0 +1,137 @@
+"""How hypotheses grow: greedy and beam search, and the guard against endless repetition.
+
+Plain Python over the few best pieces of each row; all that touches the whole vocabulary was done by the
+engine. A beam is at home in the same running batch as greedy sentences: each hypothesis is one row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from service.engine.runner import Step
+from service.text.tokenizer import EOS_ID
+from service.translation import Finish, Search
+
+Float = npt.NDArray[np.float32]
+MAX_PERIOD = 16  # pieces of the longest block whose repetition is noticed
+MAX_REPEATS = 4  # of a block in a row, unless the source does the like
+
+
+@dataclass(eq=False)
+class Hypothesis:
+    """A translation being written.
+
+    Attributes:
+        row: Its decoder row.
+        ids: Pieces, the end included once it is reached.
+        log_probabilities: Of each piece, given those before.
+        attention: Of each step, (S,).
+        total: Sum of the log-probabilities.
+        finish: Why it ended, if it did.
+        repetitions: How often its last block was written, if that is why.
+    """
+
+    row: int = -1
+    ids: list[int] = field(default_factory=list)
+    log_probabilities: list[float] = field(default_factory=list)
+    attention: list[Float] = field(default_factory=list)
+    total: float = 0.0
+    finish: Finish | None = None
+    repetitions: int = 0
+
+    def append(self, piece: int, log_probability: float, attention: Float) -> None:
+        """Grow by one piece."""
+        log_probability = min(log_probability, 0.0)  # rounding may lift a certainty above it
+        self.ids.append(piece)
+        self.log_probabilities.append(log_probability)
+        self.attention.append(attention)
+        self.total += log_probability
+
+    def copy(self) -> Hypothesis:
+        """Return another that has the same past and can go its own way."""
+        return Hypothesis(
+            self.row, self.ids.copy(), self.log_probabilities.copy(), self.attention.copy(), self.total
+        )
+
+    def score(self, length_penalty: float) -> float:
+        """Return what hypotheses of different lengths are compared by."""
+        length: float = len(self.ids) ** length_penalty
+        return self.total / length
+
+    def cut_repetition(self, period: int, repetitions: int) -> None:
+        """End with the first of several equal blocks."""
+        kept = len(self.ids) - period * (repetitions - 1)
+        del self.ids[kept:], self.log_probabilities[kept:]
+        self.total = sum(self.log_probabilities)
+        self.finish, self.repetitions = Finish.REPETITION, repetitions
+
+
+def repeated_block(ids: list[int], repetitions: int) -> int:
+    """Return the length of the block that is repeated so often at the end, 0 if there is none.
+
+    >>> repeated_block([9, 1, 2, 1, 2, 1, 2], 3)
+    2
+    """
+    for period in range(1, min(MAX_PERIOD, len(ids) // repetitions) + 1):
+        if ids[-1] == ids[-1 - period]:
+            tail = ids[-period * repetitions :]
+            if tail[period:] == tail[:-period]:
+                return period
+    return 0
+
+
+def most_repetitions(ids: list[int]) -> int:
+    """Return how often any block occurs in a row, at most.
+
+    >>> most_repetitions([5, 7, 7, 7, 5])
+    3
+    """
+    most = 1
+    for period in range(1, min(MAX_PERIOD, len(ids) // 2) + 1):
+        run = 0  # of pieces that equal the one a period before
+        for piece, before in zip(ids[period:], ids, strict=False):
+            run = run + 1 if piece == before else 0
+            most = max(most, run // period + 1)
+    return most
+
+
+def expand(
+    live: list[Hypothesis], step: Step, search: Search, width: int
+) -> tuple[list[Hypothesis], list[Hypothesis]]:
+    """Return the best continuations of a beam: those that go on, best first, and those that ended.
+
+    Each of the `beam_size` best continuations either goes on or ends; the places of those that end are
+    filled from the next best. A continuation stands in its parent's row until it is given another.
+
+    Args:
+        width: Source positions; attention is kept of these.
+    """
+    count = 2 * search.beam_size  # enough: each hypothesis has one way to end
+    candidates = [
+        (-(parent.total + log_probability), place, parent, piece, log_probability)
+        for place, parent in enumerate(live)
+        for piece, log_probability in zip(
+            step.top[parent.row, :count].tolist(),
+            step.top_log_probabilities[parent.row, :count].tolist(),
+            strict=True,
+        )
+    ]
+    candidates.sort(key=lambda candidate: candidate[:2])  # stable: of equals, the first
+    going: list[Hypothesis] = []
+    ended: list[Hypothesis] = []
+    for rank, (_, _, parent, piece, log_probability) in enumerate(candidates):
+        if piece == EOS_ID and rank >= search.beam_size:
+            continue
+        child = parent.copy()
+        child.append(piece, log_probability, step.attention[parent.row, :width])
+        if piece == EOS_ID:
+            child.finish = Finish.STOP
+            ended.append(child)
+        else:
+            going.append(child)
+            if len(going) == search.beam_size:
+                break
+    return going, ended

@@ -1,0 +1,56 @@
+"""A text's way in: sentences that the model can take, as pieces, and the way back from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from service.text.normalize import normalize, normalize_with_offsets
+from service.text.sentences import split_sentences, split_to_fit
+from service.text.spans import Span
+from service.text.tokenizer import Tokenizer
+
+MARKS = 2  # tag and end, around the pieces of every source
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sentence on its way in: pieces, and the way from them back to the caller's text."""
+
+    span: Span
+    text: str
+    ids: list[int]
+    pieces: list[Span]  # into `text`
+    parts: int = 1  # of an over-long sentence, whose first part this is
+
+
+class Preparation:
+    """Cuts texts for one model."""
+
+    def __init__(self, tokenizer: Tokenizer, max_sentence_tokens: int) -> None:
+        self._tokenizer, self._max_source_tokens = tokenizer, max_sentence_tokens
+
+    def split(self, text: str, language: str) -> list[Prepared]:
+        """Cut a text into sentences that the model can take."""
+        prepared: list[Prepared] = []
+        for whole in split_sentences(text, language):
+            parts = [self.prepare(text, span) for span in split_to_fit(text, whole, self._fits)]
+            parts = [part for part in parts if part.ids]  # one of invisible characters has none
+            if parts:
+                prepared += [replace(parts[0], parts=len(parts)), *parts[1:]]
+        return prepared
+
+    def _fits(self, text: str) -> bool:
+        normalized = normalize(text)
+        limit = self._max_source_tokens - MARKS
+        if len(normalized.encode()) < limit:  # a piece has at least one byte; the first space is one more
+            return True
+        return len(self._tokenizer.encode(normalized).ids) <= limit
+
+    def prepare(self, text: str, span: Span) -> Prepared:
+        """Normalise one sentence and cut it into pieces, keeping the way back."""
+        sentence = span.of(text)
+        normalized = normalize_with_offsets(sentence)
+        pieces = self._tokenizer.encode(normalized.text)
+        starts = [*normalized.starts, len(sentence)]
+        spans = [Span(starts[a], normalized.ends[b - 1] if b > a else starts[a]) for a, b in pieces.spans]
+        return Prepared(span, sentence, pieces.ids, spans)
