@@ -42,7 +42,11 @@ def build(settings: Settings) -> tuple[Served, Metrics]:
     loops = settings.decode_loops or (1 if settings.threads else usable_threads(cores))
     threads = settings.threads or max(1, usable_threads(cores) // loops)
     sessions = open_sessions(checked, threads)
-    waiting = Line(max_waiting=settings.max_queued_sentences, max_overtaken=settings.max_overtaken)
+    waiting = Line(
+        max_waiting=settings.max_queued_sentences,
+        max_work=settings.max_queued_tokens,
+        max_overtaken=settings.max_overtaken,
+    )
     workers = [_worker(sessions, checked, waiting, settings) for _ in range(loops)]
     loop = Loop(waiting, workers, metrics)
     loop.start()

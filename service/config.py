@@ -68,6 +68,9 @@ class Settings:
     max_queued_sentences: int = _setting(
         2000, "sentences that may wait; more only make callers wait longer", 1
     )
+    max_queued_tokens: int = _setting(
+        400_000, "pieces, to be read and written, that may wait; fewer where a loop is slow", 1
+    )
     max_sentence_tokens: int = _setting(
         160, "longer sentences, marks included, are cut at a clause; at most the model's positions", 16, 1024
     )

@@ -83,6 +83,19 @@ class QueueFull(DragomanError):
         self.retry_seconds = retry_seconds
 
 
+class DeadlineTooShort(DragomanError):
+    """It would not be done in time; better said now than later."""
+
+    reason = "DEADLINE_TOO_SHORT"
+
+    def __init__(self, estimated_seconds: float, remaining_seconds: float) -> None:
+        super().__init__(
+            f"it would take about {estimated_seconds:.1f} s, the deadline is in {remaining_seconds:.1f} s",
+            estimated_seconds=f"{estimated_seconds:.3f}", remaining_seconds=f"{remaining_seconds:.3f}",
+        )  # fmt: skip
+        self.retry_seconds = max(0.1, estimated_seconds - remaining_seconds)
+
+
 class DeadlinePassed(DragomanError):
     """The time allowed ran out before the work was done."""
 

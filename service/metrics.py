@@ -5,6 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_TOKENS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+STAGES = ("queue", "decode")
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256)
 _CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
@@ -17,7 +19,7 @@ REASONS = (
     "PREFIX_NEEDS_ONE_SENTENCE",
     "NOT_YET_SERVED", "MALFORMED_MESSAGE", "TOO_MANY_TEXTS", "TEXT_TOO_LONG", "REQUEST_TOO_LONG",
     "LANGUAGE_NOT_SERVED", "PAIR_NOT_SERVED", "MODEL_NOT_SERVED", "VERSION_NOT_SERVED",
-    "QUEUE_FULL", "DEADLINE_PASSED", "STARTING", "DRAINING", "INTERNAL_ERROR",
+    "QUEUE_FULL", "DEADLINE_TOO_SHORT", "DEADLINE_PASSED", "STARTING", "DRAINING", "INTERNAL_ERROR",
 )  # fmt: skip
 METHODS = ("Translate", "StreamTranslate", "Align", "DetectLanguage", "ListModels")
 SERVICE = "dragoman.v1.TranslationService"
@@ -28,6 +30,13 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self._add_batch(registry)
+        self._add_work(registry)
+        self._add_model(registry)
+        self._add_calls(registry)
+
+    def _add_batch(self, registry: CollectorRegistry) -> None:
+        """Add what the scheduler decides and what a step takes."""
         self.queue_wait_seconds = Histogram(
             "dragoman_queue_wait_seconds", "Time a sentence waited for a decoder row.",
             buckets=_SECONDS, registry=registry,
@@ -39,9 +48,29 @@ class Metrics:
         self.batch_rows = Histogram(
             "dragoman_batch_rows", "Sentences that shared a decoder step.", buckets=_ROWS, registry=registry
         )
+        self.batch_tokens = Histogram(
+            "dragoman_batch_tokens", "Pieces read and written in a decoder step.",
+            buckets=_TOKENS, registry=registry,
+        )  # fmt: skip
+        self.padding_ratio = Gauge(
+            "dragoman_padding_ratio",
+            "Share of the caches' positions that nothing stands in.",
+            registry=registry,
+        )
+        self.cancelled = Counter(
+            "dragoman_cancelled", "Sentences given up, by where they were.", ["stage"], registry=registry
+        )
+        for stage in STAGES:
+            self.cancelled.labels(stage)
+        self.wasted_target_tokens = Counter(
+            "dragoman_wasted_target_tokens", "Target pieces written for nobody.", registry=registry
+        )
         self.decode_step_seconds = Histogram(
             "dragoman_decode_step_seconds", "Time of one decoder step.", buckets=_SECONDS, registry=registry
         )
+
+    def _add_work(self, registry: CollectorRegistry) -> None:
+        """Add what is done, stage by stage and pair by pair."""
         self.stage_seconds = Histogram(
             "dragoman_stage_seconds", "Time of one pass through a stage.", ["stage"],
             buckets=_SECONDS, registry=registry,
@@ -58,8 +87,6 @@ class Metrics:
         self.rejected = Counter("dragoman_rejected", "Calls refused.", ["reason"], registry=registry)
         for reason in REASONS:
             self.rejected.labels(reason)
-        self._add_model(registry)
-        self._add_calls(registry)
 
     def _add_model(self, registry: CollectorRegistry) -> None:
         """Add what does not change while the server runs."""

@@ -79,6 +79,11 @@ class FakeRunner:
         """Give up some rows."""
         close_gaps(self._rows, rows)
 
+    @property
+    def padding_ratio(self) -> float:
+        """Nothing is padded."""
+        return 0.0
+
     def clear(self) -> None:
         """Give up all rows."""
         self._rows = []

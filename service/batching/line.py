@@ -1,7 +1,7 @@
-"""Who waits: the most urgent first, nobody for ever, and not too many.
+"""Who waits: the most urgent first, callers in turn, nobody for ever, and not too much.
 
 Between the callers and the *schedulers*. A newer sentence may join before an older one because it is more
-urgent or because it suits the batch better, but only so often.
+urgent, because it is its caller's turn, or because it suits the batch better, but not without end.
 """
 
 from __future__ import annotations
@@ -9,68 +9,107 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from service.batching.sequence import Sequence
 from service.errors import OverLimit, QueueFull
 
 WINDOW = 64  # how far down the line a better suited sentence is looked for
+OLDEST_EVERY = 4  # joins, once the oldest has been overtaken often enough
 Test = Callable[[Sequence], bool]
 
 
-class Line:
-    """Waiting sentences by priority, then deadline, then arrival.
+@dataclass(eq=False)
+class _Caller:
+    """One caller's waiting sentences, by priority, then deadline, then arrival.
 
-    The bound: at most `max_overtaken` newer sentences go before any given one. Only the oldest needs to be
-    watched, for whoever goes before a sentence goes before the oldest too; and once that many have gone
-    before the oldest, it alone may join. Since running sentences end, and an empty batch takes any sentence,
-    it does.
+    Attributes:
+        served: Work done for it, in pieces, on a common clock: who begins to wait starts where others are.
     """
 
-    def __init__(self, *, max_waiting: int = 2**31, max_overtaken: int = 64) -> None:
+    served: float
+    waiting: list[Sequence] = field(default_factory=list)
+
+    @property
+    def turn(self) -> tuple[int, float]:
+        return self.waiting[0].priority, self.served
+
+
+class Line:
+    """Waiting sentences: interactive before bulk, then the caller served least, then its earliest deadline.
+
+    The bound: if k sentences wait when one arrives, at most `max_overtaken` + 3 (k + 1) newer ones go before
+    it. For once `max_overtaken` have, they have gone before the oldest too, and from then on every fourth
+    to join is the oldest: no more than 3 newer ones for each of the k, and for the sentence itself.
+    """
+
+    def __init__(self, *, max_waiting: int = 2**31, max_work: int = 2**31, max_overtaken: int = 64) -> None:
         """Start empty.
 
         Args:
             max_waiting: Sentences that may wait.
+            max_work: Pieces, to be read and written, that may wait.
             max_overtaken: How many newer sentences may go before any one; the bound on waiting.
         """
-        self._max_waiting, self._max_overtaken = max_waiting, max_overtaken
-        self._by_urgency: list[Sequence] = []
+        self._max_waiting, self._max_work, self._max_overtaken = max_waiting, max_work, max_overtaken
+        self._callers: dict[str, _Caller] = {}
         self._by_arrival: OrderedDict[int, Sequence] = OrderedDict()
         self._arrived = 0
+        self._since_oldest = 0  # joins
+        self._served = 0.0  # by whoever joined last
+        self.work = self.rows = 0  # of all that wait
+        self.num_given_up = 0  # since somebody last asked and set it to 0
 
     def __len__(self) -> int:
-        return len(self._by_urgency)
+        return len(self._by_arrival)
 
     def __iter__(self) -> Iterator[Sequence]:
-        return iter(self._by_urgency)
+        return iter(self._by_arrival.values())
 
-    def check_room(self, count: int, retry_seconds: float, now: float) -> None:
+    def check_room(self, sequences: list[Sequence], retry_seconds: float, now: float) -> None:
         """Refuse some sentences at once, all or none.
 
         Raises:
             OverLimit: There would be no room for them even in an empty line.
-            QueueFull: Waiting longer would only break the caller's deadline.
+            QueueFull: There is none now.
         """
-        if count > self._max_waiting:
-            raise OverLimit(
-                "sentences in one call", field="contents",
-                limit=self._max_waiting, actual=count, reason="REQUEST_TOO_LONG",
-            )  # fmt: skip
-        if len(self) + count > self._max_waiting:
+        work = sum(sequence.work for sequence in sequences)
+        asked = {"sentences": (len(sequences), self._max_waiting), "pieces": (work, self._max_work)}
+        for unit, (count, limit) in asked.items():
+            if count > limit:
+                raise OverLimit(
+                    f"{unit} in one call", field="contents", limit=limit, actual=count, reason="REQUEST_TOO_LONG"
+                )  # fmt: skip
+        if self._is_full(len(sequences), work):
             self._drop_lost(now)  # done only when their places are needed
-        if len(self) + count > self._max_waiting:
+        if self._is_full(len(sequences), work):
             raise QueueFull(
-                f"{len(self):,} sentences are waiting and {count:,} more asked for, "
-                f"the limit is {self._max_waiting:,}",
+                f"{len(self):,} sentences ({self.work:,} pieces) are waiting and {len(sequences):,} ({work:,}) "
+                f"more asked for, the limit is {self._max_waiting:,} ({self._max_work:,})",
                 retry_seconds=retry_seconds,
             )
+
+    def _is_full(self, count: int, work: int) -> bool:
+        return len(self) + count > self._max_waiting or self.work + work > self._max_work
+
+    def work_before(self, sequence: Sequence) -> int:
+        """Return the pieces of those that would go before a sentence that does not wait yet."""
+        own = self._callers.get(sequence.caller)
+        mine = _urgency(sequence)
+        ahead = sum(s.work for s in own.waiting if _urgency(s) < mine) if own else 0
+        of_others = (s.work for s in self if s.caller != sequence.caller and s.priority <= sequence.priority)
+        return ahead + min(sum(of_others), max(1, len(self._callers) - bool(own)) * (ahead + sequence.work))
 
     def add(self, sequence: Sequence) -> None:
         """Let a sentence wait at the place its urgency gives it."""
         sequence.arrival = self._arrived
         self._arrived += 1
         self._by_arrival[sequence.arrival] = sequence
-        insort(self._by_urgency, sequence, key=_urgency)
+        caller = self._callers.setdefault(sequence.caller, _Caller(self._served))
+        insort(caller.waiting, sequence, key=_urgency)
+        self.work += sequence.work
+        self.rows += sequence.search.beam_size
 
     def take(self, fits: Test, suits: Test) -> Sequence | None:
         """Take out the sentence that joins next, or none if it must wait for room.
@@ -79,30 +118,46 @@ class Line:
             fits: The batch has room for it.
             suits: It also costs the others nothing.
         """
-        candidates = [oldest] if (oldest := self._overdue()) else self._by_urgency[:WINDOW]
+        candidates = self._candidates()
         chosen = next((s for s in candidates if suits(s) and fits(s)), None)
         chosen = chosen or next((s for s in candidates if fits(s)), None)
         if chosen is not None:
+            self._since_oldest = 0 if chosen is self._oldest() else self._since_oldest + 1
+            self._served = self._callers[chosen.caller].served
+            self._callers[chosen.caller].served += chosen.work
             self._remove(chosen)
         return chosen
 
-    def _overdue(self) -> Sequence | None:
-        """Return the oldest sentence if it has been overtaken often enough."""
-        if not self._by_arrival:
-            return None
-        oldest = next(iter(self._by_arrival.values()))
-        gone = self._arrived - len(self)
-        overtaken = gone - oldest.arrival  # of those gone, all that are not older
-        return oldest if overtaken >= self._max_overtaken else None
+    def _candidates(self) -> list[Sequence]:
+        oldest = self._oldest()
+        if oldest and self._since_oldest >= OLDEST_EVERY - 1:
+            gone = self._arrived - len(self)
+            if gone - oldest.arrival >= self._max_overtaken:  # of those gone, all that are not older
+                return [oldest]
+        callers = sorted(self._callers.values(), key=lambda caller: caller.turn)
+        return list(islice(chain.from_iterable(caller.waiting for caller in callers), WINDOW))
+
+    def _oldest(self) -> Sequence | None:
+        return next(iter(self._by_arrival.values()), None)
 
     def _remove(self, sequence: Sequence) -> None:
-        del self._by_urgency[bisect_left(self._by_urgency, _urgency(sequence), key=_urgency)]
+        waiting = self._callers[sequence.caller].waiting
+        del waiting[bisect_left(waiting, _urgency(sequence), key=_urgency)]
+        if not waiting:
+            del self._callers[sequence.caller]
         del self._by_arrival[sequence.arrival]
+        self.work -= sequence.work
+        self.rows -= sequence.search.beam_size
 
     def _drop_lost(self, now: float) -> None:
-        for sequence in [waiting for waiting in self._by_urgency if waiting.is_lost(now)]:
+        for sequence in [waiting for waiting in self if waiting.is_lost(now)]:
             self._remove(sequence)
-            sequence.give_up()
+            self.give_up(sequence)
+
+    def give_up(self, sequence: Sequence) -> None:
+        """Let a sentence go that was lost while it waited."""
+        self.num_given_up += 1
+        sequence.give_up()
 
 
 def _urgency(sequence: Sequence) -> tuple[int, float, int]:

@@ -5,6 +5,7 @@ The only code that calls the runners. Callers hand in sequences and wait on thei
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,10 +13,11 @@ from collections.abc import Sequence as Items
 from typing import Protocol
 
 from service.batching.line import Line
+from service.batching.pace import Pace
 from service.batching.scheduler import Scheduler
 from service.batching.sequence import Sequence, previous_piece
 from service.engine.runner import Step
-from service.errors import DragomanError, Unavailable
+from service.errors import DeadlinePassed, DeadlineTooShort, DragomanError, Unavailable
 from service.metrics import Metrics
 
 
@@ -36,6 +38,10 @@ class Rows(Protocol):
 
     def clear(self) -> None:
         """Give up all rows, whatever state a failure left them in."""
+
+    @property
+    def padding_ratio(self) -> float:
+        """Return the share of the caches' positions, of the rows in use, that nothing stands in."""
 
 
 class Worker:
@@ -59,8 +65,7 @@ class Loop:
         self._waiting, self.workers, self._metrics, self._clock = waiting, workers, metrics, clock
         self._changed = threading.Condition()
         self._is_closed = False
-        self._seconds_per_sentence = 0.02  # a guess until something has been measured
-        self._busy_seconds = 0.0  # since a sentence last finished
+        self.pace = Pace()
 
     def start(self) -> None:
         """Begin to serve."""
@@ -84,28 +89,60 @@ class Loop:
         Raises:
             OverLimit: There will never be room for so many.
             QueueFull: There is no room for them now.
+            DeadlineTooShort: They would not be done in time.
             Unavailable: The loop is closed.
         """
         with self._changed:
             if self._is_closed:
                 raise Unavailable("the server is shutting down", reason="DRAINING")
-            drain_seconds = len(self._waiting) * self._seconds_per_sentence / len(self.workers)
             now = self._clock()
-            self._waiting.check_room(len(sequences), max(0.1, drain_seconds), now)
+            self._waiting.check_room(sequences, max(0.1, self._drain_seconds(self._waiting.work)), now)
+            self._check_deadline(sequences, now)
             for sequence in sequences:
                 sequence.submitted_at = now
                 self._waiting.add(sequence)
             self._metrics.queue_depth.set(len(self._waiting))
             self._changed.notify_all()
 
+    def _check_deadline(self, sequences: list[Sequence], now: float) -> None:
+        """Refuse what would not be done in time.
+
+        Raises:
+            DeadlinePassed: It is too late already.
+            DeadlineTooShort: With the estimate.
+        """
+        first = min(sequences, key=lambda sequence: sequence.deadline, default=None)
+        if first is None or first.deadline == math.inf:
+            return
+        work = sum(sequence.work for sequence in sequences)
+        own = max(self.pace.own_seconds(sequence, self._rows()) for sequence in sequences)
+        remaining = first.deadline - now
+        if remaining <= 0:
+            raise DeadlinePassed("the deadline has passed")
+        if self._drain_seconds(self._waiting.work + work) + own <= remaining:
+            return  # even if all the others go first
+        estimated = self._drain_seconds(self._waiting.work_before(first) + work) + own
+        if estimated > remaining:
+            raise DeadlineTooShort(estimated, remaining)
+
+    def _drain_seconds(self, work: int) -> float:
+        return self.pace.drain_seconds(work, self._rows(), len(self.workers))
+
+    def _rows(self) -> int:
+        """Return how many rows a loop has, or will have as soon as those who wait have joined."""
+        load = self._waiting.rows + sum(worker.scheduler.load for worker in self.workers)
+        return min(-(-load // len(self.workers)), self.workers[0].scheduler.max_running)
+
     def step(self, worker: Worker) -> None:
         """Advance every sentence of a worker by one piece."""
         scheduler, runner = worker.scheduler, worker.runner
         began = self._clock()
         with self._changed:
-            lost = scheduler.drop_lost(began)
+            dropped = scheduler.drop_lost(began)
             joined = scheduler.admit(began, self._share())
-        runner.leave(lost)
+            num_given_up, self._waiting.num_given_up = self._waiting.num_given_up, 0
+        self._count_lost(dropped.lost, num_given_up)
+        runner.leave(dropped.left)
         if not scheduler.running:
             self._count_sentences()
             return
@@ -121,30 +158,35 @@ class Loop:
             sequence.finish(now)
         runner.branch(outcome.branches)
         runner.leave(outcome.left)
-        self._observe(joined, rows, len(outcome.finished), encoded - began, now - encoded)
+        self._observe(worker, joined, rows, encoded - began, now - encoded)
 
     def _share(self) -> int | None:
         """Return how many rows a worker should have, so that all have work."""
         if len(self.workers) == 1:
             return None
-        wanted = sum(worker.scheduler.load for worker in self.workers)
-        wanted += sum(sequence.search.beam_size for sequence in self._waiting)
+        wanted = self._waiting.rows + sum(worker.scheduler.load for worker in self.workers)
         return -(-wanted // len(self.workers))
 
     def _observe(
-        self, joined: list[Sequence], rows: int, finished: int, encode: float, decode: float
+        self, worker: Worker, joined: list[Sequence], rows: int, encode: float, decode: float
     ) -> None:
-        if finished:
-            measured = (self._busy_seconds + encode + decode) / finished
-            self._seconds_per_sentence += 0.05 * (measured - self._seconds_per_sentence)
-        self._busy_seconds = 0.0 if finished else self._busy_seconds + encode + decode
+        pieces = rows + sum(len(sequence.source_ids) for sequence in joined)
+        self.pace.observe(rows, pieces, encode + decode)
         for sequence in joined:
             self._metrics.queue_wait_seconds.observe(sequence.started_at - sequence.submitted_at)
         if joined:
             self._metrics.stage_seconds.labels("encode").observe(encode)
         self._metrics.decode_step_seconds.observe(decode)
         self._metrics.batch_rows.observe(rows)
+        self._metrics.batch_tokens.observe(pieces)
+        self._metrics.padding_ratio.set(worker.runner.padding_ratio)
         self._count_sentences()
+
+    def _count_lost(self, running: list[Sequence], waiting: int) -> None:
+        self._metrics.cancelled.labels("queue").inc(waiting)
+        self._metrics.cancelled.labels("decode").inc(len(running))
+        wasted = sum(len(hypothesis.ids) for sequence in running for hypothesis in sequence.live)
+        self._metrics.wasted_target_tokens.inc(wasted)
 
     def _count_sentences(self) -> None:
         self._metrics.queue_depth.set(len(self._waiting))

@@ -23,11 +23,13 @@ class Outcome:
         branches: (source, target): rows that become copies of others; new ones count on from the last.
         left: Rows that are free then.
         finished: Sentences that are done.
+        lost: Sentences that were given up.
     """
 
     branches: list[tuple[int, int]] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     finished: list[Sequence] = field(default_factory=list)
+    lost: list[Sequence] = field(default_factory=list)
 
 
 class Scheduler:
@@ -41,7 +43,7 @@ class Scheduler:
             max_batch_tokens: Positions of all rows, source and target, at the length of the longest: what
                 the caches may hold. A sentence that alone is larger runs alone.
         """
-        self._max_running, self._max_batch_tokens = max_running, max_batch_tokens
+        self.max_running, self._max_batch_tokens = max_running, max_batch_tokens
         self.waiting = waiting
         self.running: list[Sequence] = []
         self.rows: list[Hypothesis] = []
@@ -66,14 +68,14 @@ class Scheduler:
         source = max((_source_width(s) for s in self.running), default=0)
         target = max((_target_width(s) for s in self.running), default=0)
         load = self.load
-        most = self._max_running if share is None else min(self._max_running, share)
-        if load and most - load < self._max_running // 8 and len(self.waiting) > most - load:
+        most = self.max_running if share is None else min(self.max_running, share)
+        if load and most - load < self.max_running // 8 and len(self.waiting) > most - load:
             return []  # a few steps later several share a pass through the encoder
 
         def fits(candidate: Sequence) -> bool:
             width = max(source, _source_width(candidate)) + max(target, _target_width(candidate))
             rows = load + candidate.search.beam_size
-            return not load or (rows <= self._max_running and rows * width <= self._max_batch_tokens)
+            return not load or (rows <= self.max_running and rows * width <= self._max_batch_tokens)
 
         def suits(candidate: Sequence) -> bool:
             return _source_width(candidate) <= source and _target_width(candidate) <= target
@@ -83,7 +85,7 @@ class Scheduler:
             if sequence is None:
                 break
             if sequence.is_lost(now):  # its client hung up, or its time ran out, while it waited
-                sequence.give_up()
+                self.waiting.give_up(sequence)
                 continue
             joined.append(sequence)
             load += sequence.search.beam_size
@@ -96,14 +98,14 @@ class Scheduler:
         self.running += joined
         return joined
 
-    def drop_lost(self, now: float) -> list[int]:
-        """Take out the running sentences that are for nobody any more, and return their rows."""
+    def drop_lost(self, now: float) -> Outcome:
+        """Take out the running sentences that are for nobody any more."""
         lost = [sequence for sequence in self.running if sequence.is_lost(now)]
         for sequence in lost:
             sequence.give_up()
         rows = [hypothesis.row for sequence in lost for hypothesis in sequence.live]
         self._remove(lost, rows)
-        return rows
+        return Outcome(left=rows, lost=lost)
 
     def advance(self, step: Step) -> Outcome:
         """Let every running sentence choose."""

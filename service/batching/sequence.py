@@ -48,8 +48,9 @@ class Sequence:
         forced: Pieces the translation must begin with; with `is_forced_whole` it is exactly these.
         priority: Lower joins first.
         deadline: On the loop's clock; of equal priority, the earlier joins first. After it the sentence is given up.
+        caller: Whose it is; callers take turns.
+        turn: How many turns its caller has had before it, as far as is known when it begins to wait.
         arrival: Its number in the order of arrival.
-        overtaken: How many newer sentences joined before it.
         live: Hypotheses that go on, a row each; one until the first free choice.
         ended: Those that do not.
     """
@@ -62,14 +63,25 @@ class Sequence:
     is_forced_whole: bool = False
     priority: int = 0
     deadline: float = math.inf
+    caller: str = ""
+    turn: int = 0
     arrival: int = 0
-    overtaken: int = 0
     live: list[Hypothesis] = field(default_factory=lambda: [Hypothesis()])
     ended: list[Hypothesis] = field(default_factory=list)
     future: Future[Result] = field(default_factory=Future)
     submitted_at: float = 0.0
     started_at: float = 0.0
     encoded_at: float = 0.0
+
+    @property
+    def expected_tokens(self) -> int:
+        """Return how long its translation will be, at a guess: as long as its source."""
+        return min(self.max_tokens, len(self.forced) + len(self.source_ids))
+
+    @property
+    def work(self) -> int:
+        """Return what it will cost, in pieces read and written."""
+        return len(self.source_ids) + self.search.beam_size * self.expected_tokens
 
     @property
     def is_abandoned(self) -> bool:

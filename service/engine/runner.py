@@ -182,6 +182,13 @@ class Runner:
             array[: len(kept)] = array[kept]
         self._rows = len(kept)
 
+    @property
+    def padding_ratio(self) -> float:
+        """Return the share of the caches' positions, of the rows in use, that nothing stands in."""
+        rows = self._rows
+        room = rows * (self._self.length + self._cross.length)
+        return 1 - int(self._position[:rows].sum() + self._source_length[:rows].sum()) / room if room else 0.0
+
     def warm_up(self) -> None:
         """Run once what the first callers would otherwise wait for."""
         self.join([[PAD_ID] * MULTIPLE] * 2)

@@ -19,6 +19,7 @@ CODES: dict[type[errors.DragomanError], grpc.StatusCode] = {
     errors.NotYetServed: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotServed: grpc.StatusCode.NOT_FOUND,
     errors.QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineTooShort: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
 }
@@ -44,11 +45,12 @@ def trailers(error: errors.DragomanError) -> tuple[tuple[str, str | bytes], ...]
     if isinstance(error, errors.InvalidRequest) and error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, errors.QueueFull):
+    if isinstance(error, errors.QueueFull | errors.DeadlineTooShort):
         milliseconds = round(1000 * error.retry_seconds)
         delay = Duration()
         delay.FromMilliseconds(milliseconds)
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if isinstance(error, errors.QueueFull):  # a deadline that was too short will be so again
         hints.append(("grpc-retry-pushback-ms", str(milliseconds)))
     packed = []
     for detail in details:

@@ -6,7 +6,18 @@ from prometheus_client import generate_latest
 
 from service.metrics import METHODS, REASONS, SERVICE, Metrics
 
-BASE_UNITS = ("_seconds", "_total", "_info", "_rows", "_depth", "_sentences", "_cores", "_threads")
+BASE_UNITS = (
+    "_ratio",
+    "_batch_tokens",
+    "_seconds",
+    "_total",
+    "_info",
+    "_rows",
+    "_depth",
+    "_sentences",
+    "_cores",
+    "_threads",
+)
 
 
 def names(metrics: Metrics) -> set[str]:

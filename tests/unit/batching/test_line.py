@@ -57,37 +57,78 @@ def test_patience_closes_the_line() -> None:
     """
     A sentence that was overtaken often enough keeps everybody else out until there is room for it.
     """
-    line = Line(max_overtaken=1)
-    wide, narrow, later = sequence(*[7] * 9), sequence(7), sequence(7)
-    for waiting in (wide, narrow, later):
+    line = Line(max_overtaken=3)
+    wide, *narrow = sequence(*[7] * 9), *(sequence(7) for _ in range(4))
+    for waiting in (wide, *narrow):
         line.add(waiting)
 
     def fits(candidate: Sequence) -> bool:
         return candidate is not wide
 
-    assert narrow is line.take(fits, always)
+    assert narrow[:3] == [line.take(fits, always) for _ in range(3)]
     assert line.take(fits, always) is None
     assert wide is line.take(always, always)
+
+
+def test_callers_take_turns() -> None:
+    """
+    Whoever brings many sentences gets no more of the engine than whoever brings few.
+    """
+    line = Line()
+    for caller, count in (("bulk", 6), ("small", 2)):
+        for _ in range(count):
+            waiting = sequence(7)
+            waiting.caller = caller
+            line.add(waiting)
+
+    order = [taken.caller for taken in (line.take(always, always) for _ in range(8)) if taken]
+
+    assert ["bulk", "small", "bulk", "small"] == order[:4]
+    assert 6 == order.count("bulk")
+
+
+def test_bulk_gets_a_share_after_a_while() -> None:
+    """
+    Under endless interactive load, every fourth sentence to join is the oldest of the bulk.
+    """
+    line = Line(max_overtaken=8)
+    for _ in range(5):
+        line.add(sequence(7, priority=1))
+    joined = []
+    for _ in range(40):
+        line.add(sequence(7))
+        joined.append(line.take(always, always))
+
+    priorities = [taken.priority for taken in joined if taken]
+    assert 0 == sum(priorities[:8])
+    assert 5 == sum(priorities)
+    assert [8, 12, 16, 20, 24] == [place for place, priority in enumerate(priorities) if priority]
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)
 @given(
     arrivals=st.lists(
-        st.tuples(st.integers(0, 2), st.sampled_from([1.0, 2.0, math.inf]), st.integers(1, 40)),
+        st.tuples(
+            st.integers(0, 2), st.sampled_from([1.0, 2.0, math.inf]), st.integers(1, 40), st.sampled_from("abc")
+        ),
         min_size=1, max_size=60,
     ),
     limit=st.integers(0, 5),
     burst=st.integers(1, 8),
 )  # fmt: skip
-def test_bound(arrivals: list[tuple[int, float, int]], limit: int, burst: int) -> None:
+def test_bound(arrivals: list[tuple[int, float, int, str]], limit: int, burst: int) -> None:
     """
-    Whatever arrives, and however it suits, no sentence sees more than `max_overtaken` newer ones join first.
+    Whatever arrives, and however it suits, no sentence sees more newer ones join first than the bound says.
     """
     line = Line(max_overtaken=limit)
     joined: list[Sequence] = []
-    waiting = [sequence(*[7] * n, priority=p, deadline=d) for p, d, n in arrivals]
+    older: dict[Sequence, int] = {}
+    waiting = [sequence(*[7] * n, priority=p, deadline=d) for p, d, n, _ in arrivals]
+    for arriving, (_, _, _, caller) in zip(waiting, arrivals, strict=True):
+        arriving.caller = caller
     while waiting or len(line):
         for arriving in waiting[:burst]:
+            older[arriving] = len(line)
             line.add(arriving)
         waiting = waiting[burst:]
         taken = line.take(always, lambda s: len(s.source_ids) % 3 == 0)
@@ -96,7 +137,8 @@ def test_bound(arrivals: list[tuple[int, float, int]], limit: int, burst: int) -
 
     for place, sentence in enumerate(joined):
         newer = sum(before.arrival > sentence.arrival for before in joined[:place])
-        assert newer <= limit
+        assert newer <= limit + 3 * (older[sentence] + 1)
+    assert 0 == line.work == line.rows
 
 
 def test_queue_full() -> None:
@@ -108,12 +150,12 @@ def test_queue_full() -> None:
     line.add(sequence(7))
 
     with pytest.raises(
-        QueueFull, match="2 sentences are waiting and 2 more asked for, the limit is 3"
+        QueueFull, match=r"2 sentences \(12 pieces\) are waiting and 2 \(12\) more asked for, the limit is 3"
     ) as full:
-        line.check_room(2, retry_seconds=1.5, now=NOW)
+        line.check_room([sequence(7), sequence(7)], retry_seconds=1.5, now=NOW)
 
     assert 1.5 == full.value.retry_seconds
-    line.check_room(1, retry_seconds=1.5, now=NOW)
+    line.check_room([sequence(7)], retry_seconds=1.5, now=NOW)
 
 
 def test_queue_forgets_the_abandoned() -> None:
@@ -126,7 +168,7 @@ def test_queue_forgets_the_abandoned() -> None:
     line.add(here)
 
     gone.future.cancel()
-    line.check_room(1, retry_seconds=1.0, now=NOW)
+    line.check_room([sequence(7)], retry_seconds=1.0, now=NOW)
 
     assert [here] == list(line)
 
@@ -136,4 +178,4 @@ def test_call_larger_than_the_queue() -> None:
     A call that would not fit an empty line is told so, instead of being asked to come back.
     """
     with pytest.raises(OverLimit, match="sentences in one call: 4, the limit is 3"):
-        Line(max_waiting=3).check_room(4, retry_seconds=1.0, now=NOW)
+        Line(max_waiting=3).check_room([sequence(7)] * 4, retry_seconds=1.0, now=NOW)

@@ -3,7 +3,7 @@
 import pytest
 
 from service.batching.loop import Loop
-from service.errors import DragomanError, QueueFull, Unavailable
+from service.errors import DeadlineTooShort, DragomanError, QueueFull, Unavailable
 from service.metrics import Metrics
 from service.text.tokenizer import EOS_ID
 from service.translation import Finish, Times
@@ -155,12 +155,54 @@ def test_retry_follows_the_drain_rate(metrics: Metrics) -> None:
     for _ in range(60):  # until the first guess is forgotten
         loop.submit([sequence(11, 12, 13)])
         steps(loop, 4)
-    loop.submit([sequence(11), sequence(12), sequence(13)])
+    loop.submit([sequence(11, 12, 13) for _ in range(3)])
 
     with pytest.raises(QueueFull) as full:
         loop.submit([sequence(21), sequence(22)])
 
-    assert pytest.approx(3 * 4.0, rel=0.1) == full.value.retry_seconds
+    assert pytest.approx(3 * 4.0, rel=0.2) == full.value.retry_seconds
+
+
+def test_too_short_a_deadline_is_refused_at_once(metrics: Metrics) -> None:
+    """
+    What cannot be done in time at the measured pace is refused on arrival, with both figures.
+    """
+    runner = FakeRunner(seconds=1.0)
+    loop = make_loop(metrics, runner, max_running=1)
+    for _ in range(30):
+        loop.submit([sequence(11, 12, 13)])
+        steps(loop, 4)
+    loop.submit([sequence(11, 12, 13) for _ in range(4)])  # 16 seconds and more
+
+    with pytest.raises(DeadlineTooShort) as refused:
+        loop.submit([sequence(11, deadline=runner.clock.now + 0.5)])
+
+    estimated, remaining = (
+        float(refused.value.metadata[name]) for name in ("estimated_seconds", "remaining_seconds")
+    )
+    assert 0.5 == remaining < estimated < 8.0  # it would go before all the others
+    assert pytest.approx(estimated - remaining, abs=0.01) == refused.value.retry_seconds
+    loop.submit([sequence(11, deadline=runner.clock.now + 8.0)])
+
+
+def test_given_up_work_is_counted(metrics: Metrics) -> None:
+    """
+    Sentences given up are counted by where they were, and what they had written as wasted.
+    """
+    loop = make_loop(metrics, FakeRunner(), max_running=1)
+    running, waiting, last = sequence(11, 12, 13), sequence(21), sequence(31)
+    loop.submit([running, waiting, last])
+    steps(loop, 2)
+
+    running.future.cancel()
+    waiting.future.cancel()
+    steps(loop, 2)
+
+    value = metrics.registry.get_sample_value
+    assert 1.0 == value("dragoman_cancelled_total", {"stage": "queue"})
+    assert 1.0 == value("dragoman_cancelled_total", {"stage": "decode"})
+    assert 2.0 == value("dragoman_wasted_target_tokens_total")
+    assert [31] == last.future.result(timeout=0).best.ids
 
 
 def test_failure_of_the_engine(metrics: Metrics) -> None:

@@ -1,0 +1,57 @@
+"""How long what waits will take."""
+
+import pytest
+
+from service.batching.pace import Pace
+from tests.fakes import sequence
+
+
+def test_pace_is_kept_by_size() -> None:
+    """
+    A piece costs what it cost in batches of its size, lately; an unknown size is as fast as the next smaller.
+    """
+    pace = Pace()
+    for _ in range(200):
+        pace.observe(rows=1, pieces=1, seconds=0.5)
+    for _ in range(200):
+        pace.observe(rows=32, pieces=40, seconds=4.0)
+
+    assert 0.5 == pytest.approx(pace.seconds_per_piece(1))
+    assert 0.5 == pytest.approx(pace.seconds_per_piece(31))
+    assert 0.1 == pytest.approx(pace.seconds_per_piece(32))
+    assert 0.1 == pytest.approx(pace.seconds_per_piece(500))
+
+
+def test_pace_weighs_by_pieces() -> None:
+    """
+    Steps that read much and steps that read nothing average as their work does.
+    """
+    pace = Pace()
+    for _ in range(200):
+        pace.observe(rows=1, pieces=9, seconds=1.0)
+        pace.observe(rows=1, pieces=1, seconds=1.0)
+
+    assert 0.2 == pytest.approx(pace.seconds_per_piece(1), rel=0.1)
+
+
+def test_a_late_change_is_noticed() -> None:
+    """
+    After a hundred steps nothing is left of an earlier pace.
+    """
+    pace = Pace()
+    for seconds in (1.0, 3.0):
+        for _ in range(100):
+            pace.observe(rows=1, pieces=1, seconds=seconds)
+
+    assert 3.0 == pytest.approx(pace.seconds_per_piece(1), rel=0.02)
+
+
+def test_estimates() -> None:
+    """
+    Several loops share what waits; a sentence's own time grows with the rows beside it.
+    """
+    pace = Pace()
+    pace.observe(rows=4, pieces=1, seconds=0.1)
+
+    assert 5.0 == pytest.approx(pace.drain_seconds(100, rows=4, loops=2))
+    assert (3 + 3 * 4) * 0.1 == pytest.approx(pace.own_seconds(sequence(7), rows=4))
