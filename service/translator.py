@@ -10,31 +10,41 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import AsyncGenerator
 from collections.abc import Sequence as Items
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from service.alignment import AlignedWords, hard_links, membership, word_weights
 from service.batching.loop import Loop
-from service.batching.sequence import Result, Sequence, Written
-from service.bundle import AlignmentHead, Bundle
-from service.errors import InvalidRequest, OverLimit
+from service.batching.sequence import Result, Sequence
+from service.bundle import Bundle
+from service.description import Description, flags_of, unlinked
+from service.errors import InvalidRequest, OverLimit, QueueFull
 from service.metrics import Metrics
 from service.text.preparation import MARKS, Preparation, Prepared
 from service.text.spans import Span
 from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
 from service.text.words import split_words
-from service.translation import (
-    Alternative,
-    Finish,
-    Flag,
-    FlagKind,
-    Options,
-    Token,
-    TranslatedSentence,
-    Translation,
-)
+from service.translation import Flag, Options, TranslatedSentence, Translation
+
+SHORT = 1000  # code points that are split so fast that another thread is not worth its cost
+CHUNK = 32  # sentences of a streamed text that are queued together
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one sentence adds to the translation of a streamed text.
+
+    Attributes:
+        sentence: None for a text without any.
+        text: The sentence with the white space before it and, if it is the last, what follows it.
+        flags: Doubts about it, and about the sentence that ends with it, if that was cut into parts.
+    """
+
+    sentence: TranslatedSentence | None
+    text: str
+    flags: list[Flag]
+    is_last: bool
 
 
 class Translator:
@@ -44,9 +54,10 @@ class Translator:
         self, bundle: Bundle, tokenizer: Tokenizer, loop: Loop, metrics: Metrics, *, max_sentence_tokens: int
     ) -> None:
         self._tokenizer, self._loop, self._metrics = tokenizer, loop, metrics
-        self._head: AlignmentHead = bundle.manifest.alignment
+        self._shift = bundle.manifest.alignment.shift
         self._max_source_tokens = max_sentence_tokens
         self._preparation = Preparation(tokenizer, max_sentence_tokens)
+        self._description = Description(tokenizer, bundle.manifest.alignment)
         self._max_target_tokens = bundle.manifest.max_target_tokens
 
     async def translate(self, texts: Items[str], options: Options) -> list[Translation]:
@@ -66,8 +77,62 @@ class Translator:
         translations = []
         for text, sentences in zip(texts, prepared, strict=True):
             of_text, results = results[: len(sentences)], results[len(sentences) :]
-            translations.append(self._assemble(text, sentences, of_text, options, prefix))
+            assembly = _Assembly(self._description, text, sentences, options, prefix)
+            parts = [assembly.add(result) for result in of_text]
+            for done in assembly.done:
+                self._count(done, options)
+            self._metrics.characters.labels(options.pair).inc(len(text))
+            flags = [flag for part in parts for flag in part.flags]
+            whole = "".join(part.text for part in parts) if parts else text
+            translations.append(Translation(whole, assembly.done, flags))
         return translations
+
+    async def stream(self, text: str, options: Options) -> AsyncGenerator[Part, None]:
+        """Translate one text of any length; its sentences come in order, each as soon as it is done.
+
+        A full line is waited for, not an error: whoever streams is slowed down.
+
+        Raises:
+            InvalidRequest: There is a prefix, and the text is not one sentence.
+            DeadlineTooShort, DeadlinePassed: The rest would not be done, or was not done, in time.
+        """
+        [sentences] = await self._split_all([text], options.source)
+        prefix = self._prefix([sentences], options)
+        self._metrics.characters.labels(options.pair).inc(len(text))
+        if not sentences:
+            yield Part(None, text, [], is_last=True)
+            return
+        assembly = _Assembly(self._description, text, sentences, options, prefix)
+        waiting: deque[asyncio.Future[Result]] = deque()
+        try:
+            for first in range(0, len(sentences), CHUNK):
+                chunk = sentences[first : first + CHUNK]
+                sequences = [self._sequence(sentence, options, prefix) for sentence in chunk]
+                await self._submit_patiently(sequences)
+                waiting += [asyncio.wrap_future(sequence.future) for sequence in sequences]
+                while len(waiting) > CHUNK:  # the next chunk is queued before this one is done
+                    yield self._counted(assembly.add(await waiting.popleft()), options)
+            while waiting:
+                yield self._counted(assembly.add(await waiting.popleft()), options)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    async def _submit_patiently(self, sequences: list[Sequence]) -> None:
+        while True:
+            try:
+                return self._loop.submit(sequences)
+            except QueueFull as full:
+                await asyncio.sleep(min(full.retry_seconds, 1.0))
+
+    def _counted(self, part: Part, options: Options) -> Part:
+        if part.sentence is not None:
+            self._count(part.sentence, options)
+        return part
+
+    def _count(self, done: TranslatedSentence, options: Options) -> None:
+        self._metrics.source_tokens.labels(options.pair).inc(len(done.source_tokens))
+        self._metrics.target_tokens.labels(options.pair).inc(len(done.target_tokens))
 
     async def align(
         self, source: str, target: str, options: Options,
@@ -90,13 +155,15 @@ class Translator:
             split_words(target) if target_words is None else target_words,
         )
         if not given.ids or not wanted.ids:
-            return _unlinked(given.span, wanted.span, words)
+            return unlinked(given.span, wanted.span, words)
         _limit(f"{field}.source_text", self._max_source_tokens, len(given.ids) + MARKS)
         _limit(f"{field}.target_text", self._max_target_tokens, len(wanted.ids))
         sequence = self._sequence(given, replace(options, max_target_tokens=len(wanted.ids) + 1), wanted)
         sequence.is_forced_whole = True
         [result] = await self._run([sequence])
-        return self._describe(given, result, options, Decoded(target, wanted.pieces), words, at=0)
+        done = self._description.describe(given, result, options, Decoded(target, wanted.pieces), words, at=0)
+        self._count(done, options)
+        return done
 
     def _prefix(self, prepared: list[list[Prepared]], options: Options) -> Prepared | None:
         """Return the pieces that every translation must begin with, if any.
@@ -123,9 +190,13 @@ class Translator:
         return prefix
 
     async def _split_all(self, texts: Items[str], language: str) -> list[list[Prepared]]:
-        """Cut all texts aside, since a long one takes a second; a call given up stops between two texts."""
+        """Cut the long texts aside, since one takes a second; a call given up stops between two of them."""
         began = time.monotonic()
-        prepared = [await asyncio.to_thread(self._preparation.split, text, language) for text in texts]
+        split = self._preparation.split
+        prepared = [
+            split(text, language) if len(text) <= SHORT else await asyncio.to_thread(split, text, language)
+            for text in texts
+        ]
         self._metrics.stage_seconds.labels("split").observe(time.monotonic() - began)
         return prepared
 
@@ -136,7 +207,7 @@ class Translator:
         return Sequence(
             source_ids,
             max_tokens=options.max_target_tokens or min(limit, self._max_target_tokens),
-            shift=self._head.shift,
+            shift=self._shift,
             search=options.search,
             forced=forced,
             priority=int(options.is_bulk),
@@ -148,133 +219,45 @@ class Translator:
         self._loop.submit(sequences)
         return list(await asyncio.gather(*(asyncio.wrap_future(sequence.future) for sequence in sequences)))
 
-    def _assemble(
-        self, text: str, sentences: list[Prepared], results: list[Result], options: Options,
+
+class _Assembly:
+    """Puts the translations of one text where its sentences stood, in order."""
+
+    def __init__(
+        self, description: Description, text: str, sentences: list[Prepared], options: Options,
         prefix: Prepared | None,
-    ) -> Translation:  # fmt: skip
-        """Put the translations where the sentences stood."""
-        parts: list[str] = []
-        done: list[TranslatedSentence] = []
-        end = length = 0  # in the source, in the reply
-        for sentence, result in zip(sentences, results, strict=True):
-            gap = text[end : sentence.span.start]
-            target = self._decode(result.best, prefix)
-            words = (split_words(sentence.text), split_words(target.text)) if options.alignment else None
-            described = self._describe(sentence, result, options, target, words, at=length + len(gap))
-            others = self._alternatives(sentence, result, options, target, prefix)
-            done.append(replace(described, alternatives=others))
-            parts += [gap, target.text]
-            end, length = sentence.span.end, length + len(gap) + len(target.text)
-        self._metrics.characters.labels(options.pair).inc(len(text))
-        flags = [flag for at, first in enumerate(sentences) for flag in _flags(done[at : at + first.parts])]
-        return Translation("".join([*parts, text[end:]]), done, flags)
+    ) -> None:  # fmt: skip
+        self._description, self._text, self._options = description, text, options
+        self._sentences, self._prefix = sentences, prefix
+        self.done: list[TranslatedSentence] = []
+        self._end = self._length = 0  # in the source, in the reply
+        self._first = 0  # of the parts of the present sentence
 
-    def _decode(self, written: Written, prefix: Prepared | None) -> Decoded:
-        """Join pieces to text; a prefix stands there as it was given."""
-        if prefix is None:
-            return self._tokenizer.decode(written.ids)
-        rest = self._tokenizer.decode(written.ids[len(prefix.ids) :], goes_on=bool(prefix.ids))
-        cut = 1 if prefix.text[-1:].isspace() and rest.text.startswith(" ") else 0  # it has its space
-        by = len(prefix.text) - cut
-        spans = [Span(max(by + cut, by + span.start), max(by + cut, by + span.end)) for span in rest.spans]
-        return Decoded(prefix.text + rest.text[cut:], prefix.pieces + spans)
+    def add(self, result: Result) -> Part:
+        """Put the next sentence."""
+        index, options, prefix = len(self.done), self._options, self._prefix
+        sentence = self._sentences[index]
+        gap = self._text[self._end : sentence.span.start]
+        target = self._description.decode(result.best, prefix)
+        words = (split_words(sentence.text), split_words(target.text)) if options.alignment else None
+        at = self._length + len(gap)
+        done = self._description.describe(sentence, result, options, target, words, at=at)
+        others = self._description.alternatives(sentence, result, options, target, prefix)
+        self.done.append(replace(done, alternatives=others))
+        self._end, self._length = sentence.span.end, at + len(target.text)
+        is_last = len(self.done) == len(self._sentences)
+        added = gap + target.text + (self._text[self._end :] if is_last else "")
+        return Part(self.done[-1], added, self._flags(index), is_last)
 
-    def _alternatives(
-        self, sentence: Prepared, result: Result, options: Options, target: Decoded, prefix: Prepared | None
-    ) -> list[Alternative]:
-        """Describe the further translations; pieces that spell the same text count once."""
-        seen, found = {target.text}, []
-        for written in result.alternatives:
-            other = self._decode(written, prefix)
-            if other.text in seen:
-                continue
-            seen.add(other.text)
-            words = None
-            if options.alignment:
-                both = split_words(sentence.text), split_words(other.text)
-                words = self._align_words(sentence, written, other, both, sentence.span.start, 0)
-            found.append(Alternative(other.text, float(np.mean(written.log_probabilities)), words))
-        return found
-
-    def _describe(
-        self, sentence: Prepared, result: Result, options: Options, target: Decoded,
-        words: tuple[list[Span], list[Span]] | None, *, at: int,
-    ) -> TranslatedSentence:  # fmt: skip
-        """Say everything about one sentence; `at` is where its translation begins in the reply."""
-        begin, best = sentence.span.start, result.best
-        source_tokens, target_tokens = self._tokens(sentence, best, options, target)
-        self._metrics.source_tokens.labels(options.pair).inc(len(source_tokens))
-        self._metrics.target_tokens.labels(options.pair).inc(len(target_tokens))
-        return TranslatedSentence(
-            source_span=sentence.span,
-            target_span=Span(at, at + len(target.text)),
-            finish=best.finish,
-            score=float(np.mean(best.log_probabilities)),
-            words=words and self._align_words(sentence, best, target, words, begin, at),
-            source_tokens=[replace(token, span=_moved(token.span, begin)) for token in source_tokens],
-            target_tokens=[replace(token, span=_moved(token.span, at)) for token in target_tokens],
-            attention=best.attention,
-            times=result.times,
-            repetitions=best.repetitions,
-        )
-
-    def _tokens(
-        self, sentence: Prepared, written: Written, options: Options, target: Decoded
-    ) -> tuple[list[Token], list[Token]]:
-        """Name the pieces of both sides; tag and end stand at the borders and cover nothing."""
-        piece, size, length = self._tokenizer.piece, len(sentence.text), len(target.text)
-        source = [Token(piece(id_), span) for id_, span in zip(sentence.ids, sentence.pieces, strict=True)]
-        source.insert(0, Token(piece(self._tokenizer.tag_id(options.target)), Span(0, 0)))
-        source.append(Token(piece(EOS_ID), Span(size, size)))
-        ids = [*written.ids, EOS_ID]
-        spans = [*target.spans, Span(length, length)]
-        return source, [  # the end is missing where the limit came first
-            Token(piece(id_), span, log_probability)
-            for id_, span, log_probability in zip(ids, spans, written.log_probabilities, strict=False)
-        ]
-
-    def _align_words(
-        self, sentence: Prepared, written: Written, target: Decoded,
-        words: tuple[list[Span], list[Span]], begin: int, at: int,
-    ) -> AlignedWords:  # fmt: skip
-        source_share = np.pad(
-            membership(sentence.pieces, words[0]), ((1, 1), (0, 0))
-        )  # tag and end: no word's
-        target_share = membership(target.spans, words[1])
-        weights = word_weights(written.attention[: len(target.spans)], source_share, target_share)
-        moved = [_moved(word, begin) for word in words[0]], [_moved(word, at) for word in words[1]]
-        return AlignedWords(*moved, weights, hard_links(weights, self._head.threshold))
+    def _flags(self, index: int) -> list[Flag]:
+        """Return the doubts about a sentence once its last part is done."""
+        parts = self.done[self._first :]
+        if len(parts) < self._sentences[self._first].parts:
+            return []
+        self._first = index + 1
+        return flags_of(parts)
 
 
 def _limit(field: str, limit: int, actual: int) -> None:
     if actual > limit:
         raise OverLimit(f"tokens in {field}", field=field, limit=limit, actual=actual, reason="TEXT_TOO_LONG")
-
-
-def _unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -> TranslatedSentence:
-    """Describe a pair with a blank side: there is nothing to ask the model."""
-    nothing = np.zeros((0, 0), np.float32)
-    weights = np.zeros((len(words[1]), len(words[0])), np.float32)
-    aligned = AlignedWords(*words, weights, [])
-    return TranslatedSentence(source, target, Finish.FORCED, 0.0, aligned, [], [], nothing)
-
-
-def _flags(parts: list[TranslatedSentence]) -> list[Flag]:
-    """Say what a reader should doubt, given a sentence and the parts it was cut into, if it is their first."""
-    flags = []
-    first, last = parts[0], parts[-1]
-    if first.finish is Finish.LENGTH:
-        flags.append(
-            Flag(FlagKind.TARGET_CUT, first.source_span, first.target_span, len(first.target_tokens))
-        )
-    if first.finish is Finish.REPETITION:
-        flags.append(Flag(FlagKind.REPETITION, first.source_span, first.target_span, first.repetitions))
-    if len(parts) > 1:
-        source = Span(first.source_span.start, last.source_span.end)
-        target = Span(first.target_span.start, last.target_span.end)
-        flags.append(Flag(FlagKind.SENTENCE_SPLIT, source, target, len(parts)))
-    return flags
-
-
-def _moved(span: Span, by: int) -> Span:
-    return Span(span.start + by, span.end + by)

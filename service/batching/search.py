@@ -18,6 +18,7 @@ from service.translation import Finish, Search
 Float = npt.NDArray[np.float32]
 MAX_PERIOD = 16  # pieces of the longest block whose repetition is noticed
 MAX_REPEATS = 4  # of a block in a row, unless the source does the like
+MIN_REPEATED = 12  # pieces, below which a model may still find its way out
 
 
 @dataclass(eq=False)
@@ -69,18 +70,22 @@ class Hypothesis:
         self.finish, self.repetitions = Finish.REPETITION, repetitions
 
 
-def repeated_block(ids: list[int], repetitions: int) -> int:
-    """Return the length of the block that is repeated so often at the end, 0 if there is none.
+def repeated_block(ids: list[int], least: int) -> tuple[int, int]:
+    """Return the length of the block that is repeated at the end, and how often; (0, 0) if there is none.
 
-    >>> repeated_block([9, 1, 2, 1, 2, 1, 2], 3)
-    2
+    It is repeated at least so often, and fills at least `MIN_REPEATED` pieces.
+
+    >>> repeated_block([9] + [1, 2] * 6, 4)
+    (2, 6)
     """
-    for period in range(1, min(MAX_PERIOD, len(ids) // repetitions) + 1):
-        if ids[-1] == ids[-1 - period]:
-            tail = ids[-period * repetitions :]
-            if tail[period:] == tail[:-period]:
-                return period
-    return 0
+    for period in range(1, min(MAX_PERIOD, len(ids) // least) + 1):
+        if ids[-1] != ids[-1 - period]:
+            continue
+        repetitions = max(least, -(-MIN_REPEATED // period))
+        tail = ids[-period * repetitions :]
+        if len(tail) == period * repetitions and tail[period:] == tail[:-period]:
+            return period, repetitions
+    return 0, 0
 
 
 def most_repetitions(ids: list[int]) -> int:

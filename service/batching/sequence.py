@@ -134,9 +134,10 @@ class Sequence:
         ids = hypothesis.ids
         if hypothesis.finish or len(ids) < len(self.forced) or self.is_forced_whole:
             return
-        if repeated_block(ids, MAX_REPEATS):
-            repetitions = max(MAX_REPEATS, most_repetitions(self.source_ids) + 2)
-            if period := repeated_block(ids[len(self.forced) :], repetitions):
+        if repeated_block(ids, MAX_REPEATS)[0]:
+            least = max(MAX_REPEATS, most_repetitions(self.source_ids) + 2)
+            period, repetitions = repeated_block(ids[len(self.forced) :], least)
+            if period:
                 hypothesis.cut_repetition(period, repetitions)
                 return
         if len(ids) >= self.max_tokens:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +31,7 @@ class Call:
     """What a method knows of the call besides its request.
 
     Attributes:
-        deadline: On the clock of `time.monotonic`.
+        deadline: On the clock of `time.monotonic`; a stream may have none.
     """
 
     request_id: str
@@ -37,6 +39,8 @@ class Call:
 
 
 Method = Callable[[Any, Call], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+StreamMethod = Callable[[AsyncIterator[Any], Call, Send], Awaitable[None]]
 _MAX_REQUEST_ID = 128
 
 
@@ -61,65 +65,92 @@ class Calls:
         self.running = 0  # calls of our service, not those that watch its health
 
     def service(
-        self, methods: Mapping[str, tuple[type[Message], Method]]
+        self,
+        methods: Mapping[str, tuple[type[Message], Method]],
+        streams: Mapping[str, tuple[type[Message], StreamMethod]],
     ) -> grpc.GenericRpcHandler[Any, Any]:
         """Return the handler of the whole service."""
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(self._unary(name, request_type, method))
             for name, (request_type, method) in methods.items()
         }
+        handlers |= {
+            name: grpc.stream_stream_rpc_method_handler(self._stream(name, request_type, stream))
+            for name, (request_type, stream) in streams.items()
+        }
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     def _unary(self, name: str, request_type: type[Message], method: Method) -> Any:
-        labels = ("unary", SERVICE, name)
-
         async def handle(payload: bytes, context: Any) -> bytes:
-            began = time.monotonic()
-            code = grpc.StatusCode.CANCELLED  # until proved otherwise
-            self.running += 1
-            self._metrics.started.labels(*labels).inc()
-            try:
-                reply = await self._answer(payload, context, request_type, method)
-                code = grpc.StatusCode.OK
+            async with self._observed(("unary", SERVICE, name), context) as call:
+                request = _parse(request_type, payload)
+                reply = await method(request, call)
                 return reply.SerializeToString()
-            except DragomanError as error:
-                code = status.code_of(error)
-                self._metrics.rejected.labels(error.reason).inc()
-                await context.abort(code, error.message, status.trailers(error))
-                raise AssertionError("abort raises. This is a bug.") from None
-            except asyncio.CancelledError:
-                if context.time_remaining() == 0:  # gRPC itself may notice before we do
-                    code = grpc.StatusCode.DEADLINE_EXCEEDED
-                raise
-            finally:
-                self.running -= 1
-                self._metrics.handled.labels(*labels, code.name).inc()
-                self._metrics.handling_seconds.labels(*labels).observe(time.monotonic() - began)
+            raise AssertionError("a failed call is aborted. This is a bug.")
 
         return handle
 
-    async def _answer(
-        self, payload: bytes, context: Any, request_type: type[Message], method: Method
-    ) -> Message:
-        """Parse, run within the deadline, and turn what nobody expected into our own error."""
+    def _stream(self, name: str, request_type: type[Message], stream: StreamMethod) -> Any:
+        async def handle(payloads: AsyncIterator[bytes], context: Any) -> None:
+            async def send(reply: Message) -> None:
+                await context.write(reply.SerializeToString())
+
+            async with self._observed(("bidi_stream", SERVICE, name), context) as call:
+                await stream((_parse(request_type, payload) async for payload in payloads), call, send)
+
+        return handle
+
+    @asynccontextmanager
+    async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[Call]:
+        """Count and time a call, keep it within its deadline, and turn errors into statuses."""
+        began = time.monotonic()
+        code = grpc.StatusCode.CANCELLED  # until proved otherwise
+        self.running += 1
+        self._metrics.started.labels(*labels).inc()
+        try:
+            async with self._bounded(labels[0], context) as call:
+                yield call
+            code = grpc.StatusCode.OK
+        except DragomanError as error:
+            code = status.code_of(error)
+            self._metrics.rejected.labels(error.reason).inc()
+            await context.abort(code, error.message, status.trailers(error))
+        except asyncio.CancelledError:
+            if context.time_remaining() == 0:  # gRPC itself may notice before we do
+                code = grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
+        finally:
+            self.running -= 1
+            self._metrics.handled.labels(*labels, code.name).inc()
+            self._metrics.handling_seconds.labels(*labels).observe(time.monotonic() - began)
+
+    @asynccontextmanager
+    async def _bounded(self, kind: str, context: Any) -> AsyncIterator[Call]:
+        """Run a call within its deadline, and turn what nobody expected into our own error."""
         id_ = request_id(context)
+        seconds = context.time_remaining()
+        if seconds is None:
+            seconds = self._default_deadline if kind == "unary" else math.inf  # each text has its own
         try:
-            request = request_type.FromString(payload)
-        except DecodeError:
-            message = f"not a {request_type.DESCRIPTOR.name}, or text in it that is not UTF-8"
-            raise InvalidRequest(message, field="", reason="MALFORMED_MESSAGE") from None
-        remaining = context.time_remaining()
-        seconds = self._default_deadline if remaining is None else remaining
-        try:
-            async with asyncio.timeout(seconds):
-                return await method(request, Call(id_, time.monotonic() + seconds))
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                yield Call(id_, time.monotonic() + seconds)
         except TimeoutError:
             raise DeadlinePassed(f"not finished within {seconds:.1f} s") from None
         except DragomanError as error:
             if status.code_of(error) is not grpc.StatusCode.INTERNAL:
                 raise
-            unexpected: Exception = error
+            raise self._unexpected(error, id_) from None
         except Exception as error:  # noqa: BLE001 - a stack trace is for the log, not for the caller
-            unexpected = error
-        log.error("call failed", exc_info=unexpected, extra={"request_id": id_})
-        raise DragomanError(f"internal error; please report request {id_}", request_id=id_) from None
+            raise self._unexpected(error, id_) from None
+
+    def _unexpected(self, error: Exception, id_: str) -> DragomanError:
+        log.error("call failed", exc_info=error, extra={"request_id": id_})
+        return DragomanError(f"internal error; please report request {id_}", request_id=id_)
+
+
+def _parse(request_type: type[Message], payload: bytes) -> Message:
+    try:
+        return request_type.FromString(payload)
+    except DecodeError:
+        message = f"not a {request_type.DESCRIPTOR.name}, or text in it that is not UTF-8"
+        raise InvalidRequest(message, field="", reason="MALFORMED_MESSAGE") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import metadata
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from service.alignment import AlignedWords
@@ -14,7 +14,7 @@ from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc.served import Served
 from service.rpc.status import number_of
 from service.text.spans import Span
-from service.translation import Alternative, Finish, FlagKind, Options, TranslatedSentence, Translation
+from service.translation import Alternative, Finish, Flag, FlagKind, Options, TranslatedSentence, Translation
 
 FINISH = {
     Finish.STOP: pb.FINISH_REASON_STOP,
@@ -30,16 +30,34 @@ FLAGS = {
 Offsets = Callable[[Span], pb.Span]
 
 
+class GrowingOffsets:
+    """Writes spans of a text that is still being added to in the caller's unit."""
+
+    def __init__(self, unit: int, text: str = "") -> None:
+        self._unit = unit
+        self._places = [0]  # of each code point
+        self.add(text)
+
+    def add(self, text: str) -> None:
+        """Take in what comes next."""
+        if self._unit == pb.OFFSET_UNIT_UNSPECIFIED:
+            return
+        if self._unit == pb.OFFSET_UNIT_UTF8_BYTE:
+            sizes = (len(character.encode()) for character in text)
+        else:
+            sizes = (1 + (ord(character) > 0xFFFF) for character in text)
+        self._places += islice(accumulate(sizes, initial=self._places[-1]), 1, None)
+
+    def __call__(self, span: Span) -> pb.Span:
+        """Return a span of what has been added so far."""
+        if self._unit == pb.OFFSET_UNIT_UNSPECIFIED:
+            return pb.Span(start=span.start, end=span.end)
+        return pb.Span(start=self._places[span.start], end=self._places[span.end])
+
+
 def offsets(text: str, unit: int) -> Offsets:
     """Return how to write spans of a text in the caller's unit."""
-    if unit == pb.OFFSET_UNIT_UNSPECIFIED:
-        return lambda span: pb.Span(start=span.start, end=span.end)
-    if unit == pb.OFFSET_UNIT_UTF8_BYTE:
-        sizes = (len(character.encode()) for character in text)
-    else:
-        sizes = (1 + (ord(character) > 0xFFFF) for character in text)
-    places = list(accumulate(sizes, initial=0))
-    return lambda span: pb.Span(start=places[span.start], end=places[span.end])
+    return GrowingOffsets(unit, text)
 
 
 def pack_sentence(sentence: TranslatedSentence, output: Any, source: Offsets, target: Offsets) -> pb.Sentence:
@@ -99,16 +117,21 @@ def pack_translation(
         sentences=[
             pack_sentence(sentence, output, to_source, to_target) for sentence in translation.sentences
         ],
-        flags=[
-            pb.Flag(
-                kind=FLAGS[flag.kind],
-                source_span=to_source(flag.source_span),
-                target_span=to_target(flag.target_span),
-                value=flag.value,
-            )
-            for flag in translation.flags
-        ],
+        flags=pack_flags(translation.flags, to_source, to_target),
     )
+
+
+def pack_flags(flags: Sequence[Flag], source: Offsets, target: Offsets) -> list[pb.Flag]:
+    """Return the messages of some doubts."""
+    return [
+        pb.Flag(
+            kind=FLAGS[flag.kind],
+            source_span=source(flag.source_span),
+            target_span=target(flag.target_span),
+            value=flag.value,
+        )
+        for flag in flags
+    ]
 
 
 def pack_error(error: DragomanError) -> pb.TextError:

@@ -27,7 +27,7 @@ class Checks:
         self._max_target_tokens = bundle.manifest.max_target_tokens
 
     def options(self, request: Any, *, aligns: bool = False) -> Options:
-        """Return the options of a TranslateRequest or AlignRequest.
+        """Return the options of a TranslateRequest, a stream or an AlignRequest.
 
         Raises:
             InvalidRequest, NotServed: As the contract says.
@@ -137,7 +137,7 @@ def _check_values(request: Any) -> None:
     ):
         if value not in kind.values():
             raise InvalidRequest(f"{field}: {value} is none of {', '.join(kind.keys())}", field=field)
-    if not isinstance(request, pb.TranslateRequest):
+    if isinstance(request, pb.AlignRequest):
         return
     if request.mime_type not in MIME_TYPES:
         message = f"mime_type: {quoted(request.mime_type)} is neither text/plain nor text/html"
@@ -163,7 +163,7 @@ def _refuse_unserved(request: Any) -> None:
     unserved = {
         "output.word_confidence": request.output.word_confidence,
     }
-    if isinstance(request, pb.TranslateRequest):
+    if not isinstance(request, pb.AlignRequest):
         unserved |= {
             "mime_type": request.mime_type == "text/html",
             "glossary": request.glossary,

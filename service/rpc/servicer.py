@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,10 @@ import grpc
 from service.errors import DragomanError, InvalidRequest
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc import replies
-from service.rpc.calls import Call, Calls
+from service.rpc.calls import Call, Calls, Send
 from service.rpc.requests import Checks, locate_words
 from service.rpc.served import Served
+from service.rpc.streaming import TextStream
 from service.translation import Options, TranslatedSentence
 
 
@@ -32,7 +34,8 @@ class Servicer:
                 "Translate": (pb.TranslateRequest, self.translate),
                 "Align": (pb.AlignRequest, self.align),
                 "ListModels": (pb.ListModelsRequest, self.list_models),
-            }
+            },
+            {"StreamTranslate": (pb.StreamTranslateRequest, self.stream_translate)},
         )
 
     async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
@@ -62,6 +65,11 @@ class Servicer:
             reply.translations.append(packed)
         reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, call.request_id))
         return reply
+
+    async def stream_translate(self, requests: AsyncIterator[Any], call: Call, send: Send) -> None:
+        """Translate any number of texts, sentence by sentence."""
+        stream = TextStream(self._translator, self._checks, self._served.settings, self._model, call, send)
+        await stream.run(requests)
 
     async def align(self, request: Any, call: Call) -> pb.AlignResponse:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""

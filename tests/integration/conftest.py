@@ -33,9 +33,11 @@ async def running(**settings: str) -> AsyncIterator[Running]:
     served, metrics = build(config.read({"host": "127.0.0.1", "port": "0", **settings}, {}))
     server = Server(served, metrics)
     port = await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Running(server, served, metrics, channel)
-    await server.drain()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Running(server, served, metrics, channel)
+    finally:  # also when a test fails, or the process would never end
+        await server.drain()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

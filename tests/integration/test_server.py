@@ -10,46 +10,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import start_http_server
 
 from service.metrics import SERVICE
-from service.pb.dragoman.v1 import translation_pb2 as pb
 from tests.integration.conftest import Running, running
 from tests.integration.contract import refused, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-CROWD = [
-    ("en", "fr", "The agreement on the European Economic Area was signed in August 1992."),
-    ("en", "es", "Yes."),
-    ("fr", "en", "L'accord sur la zone économique européenne a été signé en août 1992."),
-    ("es", "en", "¿Dónde está la biblioteca? €18.10, 50 % — «sí»."),
-    *[("en", "fr", "a" + " a" * (size - 1)) for size in (5, 29, 45, 61, 90)],  # tag and end make it 31, 47, 63
-]  # fmt: skip
-
-
-async def test_alone_or_in_a_crowd(server: Running) -> None:
-    """
-    A reply is the same bit for bit, whoever shares the batch: tokens, scores, attention, everything.
-    """
-    options = pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_SOFT, tokens=True)
-    limit = pb.DecodingOptions(max_target_tokens=40)
-    asked = [
-        request(text, source=source, target=target, output=options, decoding=limit)
-        for source, target, text in CROWD
-    ]
-    alone = [await server.stub.Translate(single) for single in asked]
-    assert {31, 47, 63} <= {reply.metadata.source_tokens for reply in alone}
-    steps, rows = server.value("dragoman_batch_rows_count"), server.value("dragoman_batch_rows_sum")
-
-    for order in (asked, asked[::-1], asked[3:] + asked[:3]):
-        together = await asyncio.gather(*(server.stub.Translate(single) for single in order))
-        for single, reply in zip(order, together, strict=True):
-            expected = alone[asked.index(single)].translations[0]
-            assert expected.SerializeToString(deterministic=True) == reply.translations[0].SerializeToString(
-                deterministic=True
-            )
-
-    merged = server.value("dragoman_batch_rows_sum") - rows
-    assert merged / (server.value("dragoman_batch_rows_count") - steps) > 2
 
 
 class TestHealth:

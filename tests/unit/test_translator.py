@@ -306,4 +306,4 @@ async def test_repetition_is_stopped_and_flagged(
     loop.close()
     assert tokenizer.decode(list(STUCK)).text == done.text
     assert Finish.REPETITION is done.sentences[0].finish
-    assert [(FlagKind.REPETITION, 4)] == [(flag.kind, flag.value) for flag in done.flags]
+    assert [(FlagKind.REPETITION, 6)] == [(flag.kind, flag.value) for flag in done.flags]

@@ -155,13 +155,16 @@ def test_prefix_of_a_beam() -> None:
 @given(st.lists(st.integers(1, 3), max_size=12), st.lists(st.integers(1, 9), min_size=1, max_size=16))
 def test_repeated_block(before: list[int], block: list[int]) -> None:
     """
-    A block that stands four times at the end is found, itself or one that it consists of.
+    A block that stands a dozen times at the end is found, itself or one that it consists of.
     """
-    period = repeated_block([*before, *block * 4], 4)
+    ids = [*before, *block * 12]
+
+    period, repetitions = repeated_block(ids, 4)
 
     assert 0 < period <= len(block)
-    tail = [*before, *block * 4][-4 * period :]
-    assert tail == tail[:period] * 4
+    assert repetitions >= 4
+    assert period * repetitions >= 12
+    assert ids[-period * repetitions :] == ids[-period:] * repetitions
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=30))

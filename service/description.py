@@ -1,0 +1,125 @@
+"""A translation's way out: from pieces to text, words, links and flags, with every offset in the caller's texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from service.alignment import AlignedWords, hard_links, membership, word_weights
+from service.batching.sequence import Result, Written
+from service.bundle import AlignmentHead
+from service.text.preparation import Prepared
+from service.text.spans import Span
+from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
+from service.text.words import split_words
+from service.translation import Alternative, Finish, Flag, FlagKind, Options, Token, TranslatedSentence
+
+
+class Description:
+    """Says what came of sentences, for one model."""
+
+    def __init__(self, tokenizer: Tokenizer, head: AlignmentHead) -> None:
+        self._tokenizer, self._head = tokenizer, head
+
+    def decode(self, written: Written, prefix: Prepared | None) -> Decoded:
+        """Join pieces to text; a prefix stands there as it was given."""
+        if prefix is None:
+            return self._tokenizer.decode(written.ids)
+        rest = self._tokenizer.decode(written.ids[len(prefix.ids) :], goes_on=bool(prefix.ids))
+        cut = 1 if prefix.text[-1:].isspace() and rest.text.startswith(" ") else 0  # it has its space
+        by = len(prefix.text) - cut
+        spans = [Span(max(by + cut, by + span.start), max(by + cut, by + span.end)) for span in rest.spans]
+        return Decoded(prefix.text + rest.text[cut:], prefix.pieces + spans)
+
+    def alternatives(
+        self, sentence: Prepared, result: Result, options: Options, target: Decoded, prefix: Prepared | None
+    ) -> list[Alternative]:
+        """Describe the further translations; pieces that spell the same text count once."""
+        seen, found = {target.text}, []
+        for written in result.alternatives:
+            other = self.decode(written, prefix)
+            if other.text in seen:
+                continue
+            seen.add(other.text)
+            words = None
+            if options.alignment:
+                both = split_words(sentence.text), split_words(other.text)
+                words = self._align_words(sentence, written, other, both, sentence.span.start, 0)
+            found.append(Alternative(other.text, float(np.mean(written.log_probabilities)), words))
+        return found
+
+    def describe(
+        self, sentence: Prepared, result: Result, options: Options, target: Decoded,
+        words: tuple[list[Span], list[Span]] | None, *, at: int,
+    ) -> TranslatedSentence:  # fmt: skip
+        """Say everything about one sentence; `at` is where its translation begins in the reply."""
+        begin, best = sentence.span.start, result.best
+        source_tokens, target_tokens = self._tokens(sentence, best, options, target)
+        return TranslatedSentence(
+            source_span=sentence.span,
+            target_span=Span(at, at + len(target.text)),
+            finish=best.finish,
+            score=float(np.mean(best.log_probabilities)),
+            words=words and self._align_words(sentence, best, target, words, begin, at),
+            source_tokens=[replace(token, span=_moved(token.span, begin)) for token in source_tokens],
+            target_tokens=[replace(token, span=_moved(token.span, at)) for token in target_tokens],
+            attention=best.attention,
+            times=result.times,
+            repetitions=best.repetitions,
+        )
+
+    def _tokens(
+        self, sentence: Prepared, written: Written, options: Options, target: Decoded
+    ) -> tuple[list[Token], list[Token]]:
+        """Name the pieces of both sides; tag and end stand at the borders and cover nothing."""
+        piece, size, length = self._tokenizer.piece, len(sentence.text), len(target.text)
+        source = [Token(piece(id_), span) for id_, span in zip(sentence.ids, sentence.pieces, strict=True)]
+        source.insert(0, Token(piece(self._tokenizer.tag_id(options.target)), Span(0, 0)))
+        source.append(Token(piece(EOS_ID), Span(size, size)))
+        ids = [*written.ids, EOS_ID]
+        spans = [*target.spans, Span(length, length)]
+        return source, [  # the end is missing where the limit came first
+            Token(piece(id_), span, log_probability)
+            for id_, span, log_probability in zip(ids, spans, written.log_probabilities, strict=False)
+        ]
+
+    def _align_words(
+        self, sentence: Prepared, written: Written, target: Decoded,
+        words: tuple[list[Span], list[Span]], begin: int, at: int,
+    ) -> AlignedWords:  # fmt: skip
+        source_share = np.pad(
+            membership(sentence.pieces, words[0]), ((1, 1), (0, 0))
+        )  # tag and end: no word's
+        target_share = membership(target.spans, words[1])
+        weights = word_weights(written.attention[: len(target.spans)], source_share, target_share)
+        moved = [_moved(word, begin) for word in words[0]], [_moved(word, at) for word in words[1]]
+        return AlignedWords(*moved, weights, hard_links(weights, self._head.threshold))
+
+
+def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -> TranslatedSentence:
+    """Describe a pair with a blank side: there is nothing to ask the model."""
+    nothing = np.zeros((0, 0), np.float32)
+    weights = np.zeros((len(words[1]), len(words[0])), np.float32)
+    aligned = AlignedWords(*words, weights, [])
+    return TranslatedSentence(source, target, Finish.FORCED, 0.0, aligned, [], [], nothing)
+
+
+def flags_of(parts: list[TranslatedSentence]) -> list[Flag]:
+    """Say what a reader should doubt about a sentence, given the parts it was cut into, or itself alone."""
+    flags = []
+    for part in parts:
+        spans = part.source_span, part.target_span
+        if part.finish is Finish.LENGTH:
+            flags.append(Flag(FlagKind.TARGET_CUT, *spans, len(part.target_tokens)))
+        if part.finish is Finish.REPETITION:
+            flags.append(Flag(FlagKind.REPETITION, *spans, part.repetitions))
+    if len(parts) > 1:
+        source = Span(parts[0].source_span.start, parts[-1].source_span.end)
+        target = Span(parts[0].target_span.start, parts[-1].target_span.end)
+        flags.append(Flag(FlagKind.SENTENCE_SPLIT, source, target, len(parts)))
+    return sorted(flags, key=lambda flag: (flag.target_span, flag.source_span))
+
+
+def _moved(span: Span, by: int) -> Span:
+    return Span(span.start + by, span.end + by)

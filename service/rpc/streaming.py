@@ -1,0 +1,151 @@
+"""StreamTranslate: many texts at once, each sentence sent as soon as it is done.
+
+A reader takes texts while not too much is unfinished, and so lets HTTP/2 slow the caller down; each text is
+a task of its own; replies are written one at a time, and a slow reader of replies holds its texts unfinished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc
+
+from service.config import Settings
+from service.errors import DeadlinePassed, DragomanError, InvalidRequest
+from service.pb.dragoman.v1 import translation_pb2 as pb
+from service.rpc import replies, status
+from service.rpc.calls import Call, Send
+from service.rpc.requests import Checks
+from service.translation import Options, TranslatedSentence
+from service.translator import Translator
+
+MAX_ID = 256  # code points
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the first message of a stream said."""
+
+    options: Options
+    output: Any
+
+
+class TextStream:
+    """One call of StreamTranslate."""
+
+    def __init__(
+        self, translator: Translator, checks: Checks, settings: Settings, model: str, call: Call, send: Send
+    ) -> None:
+        self._translator, self._checks, self._settings = translator, checks, settings
+        self._model, self._call, self._send = model, call, send
+        self._writing = asyncio.Lock()
+        self._unfinished: dict[str, int] = {}  # id -> code points
+        self._finished = asyncio.Condition()
+
+    async def run(self, requests: AsyncIterator[Any]) -> None:
+        """Answer every text, whatever becomes of the others.
+
+        Raises:
+            InvalidRequest, NotServed: The options are wrong or misplaced, or an id is: the stream ends.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                options = None
+                async for request in requests:
+                    options = self._options(request, options)
+                    await self._room(request)
+                    tasks.create_task(self._answer(request, options))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        if options is None:
+            raise InvalidRequest("the stream has no message", field="options", reason="EMPTY_REQUEST")
+
+    def _options(self, request: Any, known: _Known | None) -> _Known:
+        """Return the options of the stream, which its first message brings."""
+        if known is not None:
+            if request.HasField("options"):
+                raise InvalidRequest("options: only the first message of a stream has them", field="options")
+            return known
+        if not request.HasField("options"):
+            raise InvalidRequest("options: the first message of a stream must have them", field="options")
+        return _Known(self._checks.options(request.options), request.options.output)
+
+    async def _room(self, request: Any) -> None:
+        """Take note of a text, as soon as not too much is unfinished.
+
+        Raises:
+            InvalidRequest: Its id is too long, or that of an unfinished text.
+        """
+        if len(request.id) > MAX_ID:
+            message = f"code points in id: {len(request.id):,}, the limit is {MAX_ID}"
+            raise InvalidRequest(message, field="id", limit=MAX_ID, actual=len(request.id))
+        if request.id in self._unfinished:
+            message = "id: a text of the same id is still unfinished"
+            raise InvalidRequest(message, field="id", reason="DUPLICATE_ID")
+        async with self._finished:
+            await self._finished.wait_for(lambda: not self._is_full(len(request.content)))
+            self._unfinished[request.id] = len(request.content)
+
+    def _is_full(self, more: int) -> bool:
+        most = self._settings.max_call_code_points
+        return bool(self._unfinished) and (
+            len(self._unfinished) >= self._settings.max_texts or sum(self._unfinished.values()) + more > most
+        )
+
+    async def _answer(self, request: Any, known: _Known) -> None:
+        """Translate one text; what is wrong with it alone is said in its last reply."""
+        try:
+            self._checks.text("content", request.content)
+            await self._translate(request, known)
+        except DragomanError as error:
+            if status.code_of(error) is grpc.StatusCode.INTERNAL:
+                raise  # ours, and unexpected: the whole stream is told
+            await self._write(
+                pb.StreamTranslateResponse(
+                    id=request.id, last=True, error=replies.pack_error(error), model=self._model
+                )
+            )
+        finally:
+            async with self._finished:
+                del self._unfinished[request.id]
+                self._finished.notify_all()
+
+    async def _translate(self, request: Any, known: _Known) -> None:
+        seconds = self._settings.default_deadline_seconds
+        deadline = self._call.deadline
+        if deadline == math.inf:
+            deadline = time.monotonic() + seconds
+        options = replace(known.options, deadline=deadline)
+        to_source = replies.offsets(request.content, known.output.offset_unit)
+        to_target = replies.GrowingOffsets(known.output.offset_unit)
+        sentences: list[TranslatedSentence] = []
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                async with aclosing(self._translator.stream(request.content, options)) as parts:
+                    async for part in parts:
+                        reply = pb.StreamTranslateResponse(
+                            id=request.id, translated_text=part.text, last=part.is_last,
+                            source_language_code=options.source, model=self._model,
+                        )  # fmt: skip
+                        to_target.add(part.text)
+                        if part.sentence is not None:
+                            sentences.append(part.sentence)
+                            packed = replies.pack_sentence(part.sentence, known.output, to_source, to_target)
+                            reply.sentence.CopyFrom(packed)
+                        reply.flags.extend(replies.pack_flags(part.flags, to_source, to_target))
+                        if part.is_last:
+                            told = replies.pack_metadata(sentences, self._model, self._call.request_id)
+                            reply.metadata.CopyFrom(told)
+                        await self._write(reply)
+        except TimeoutError:
+            raise DeadlinePassed("not finished before the deadline of the text") from None
+
+    async def _write(self, reply: pb.StreamTranslateResponse) -> None:
+        async with self._writing:
+            await self._send(reply)

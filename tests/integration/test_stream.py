@@ -1,0 +1,251 @@
+"""StreamTranslate: order, back-pressure, and errors that stay with their text."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import grpc
+import pytest
+
+from service.pb.dragoman.v1 import translation_pb2 as pb
+from tests.integration.conftest import Running, running
+from tests.integration.contract import refused, request
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+TEXTS = [
+    "The cat sleeps. The dog, which is old, sleeps too!  And the house is quiet.",
+    "Water is cold.\n\nSo is the river.\n",
+    "  \n",
+    "",
+    "Yes.",
+]
+
+
+def options(source: str = "en", target: str = "fr", **fields: Any) -> pb.StreamTranslateOptions:
+    """Return options with the fields that a test is not about filled in."""
+    return pb.StreamTranslateOptions(source_language_code=source, target_language_code=target, **fields)
+
+
+def messages(texts: Iterable[str], **fields: Any) -> list[pb.StreamTranslateRequest]:
+    """Return a stream's messages, with numbers for ids."""
+    asked = [pb.StreamTranslateRequest(id=str(index), content=text) for index, text in enumerate(texts)]
+    asked[0].options.CopyFrom(options(**fields))
+    return asked
+
+
+async def ask(server: Running, asked: list[pb.StreamTranslateRequest]) -> list[pb.StreamTranslateResponse]:
+    """Return the replies in the order in which they came."""
+    return [reply async for reply in server.stub.StreamTranslate(iter(asked))]
+
+
+def of_text(replies: list[pb.StreamTranslateResponse], index: int) -> list[pb.StreamTranslateResponse]:
+    """Return the replies to one text."""
+    return [reply for reply in replies if reply.id == str(index)]
+
+
+@pytest.mark.parametrize("unit", list(pb.OffsetUnit.values()))
+async def test_says_what_translate_says(server: Running, unit: int) -> None:
+    """
+    Joined, the replies to a text are its translation: the same sentences, spans, links, flags and bits.
+    """
+    output = pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_SOFT, offset_unit=unit)
+    texts = [*TEXTS, "🎉 Straße! Ça va?"]
+    whole = await server.stub.Translate(request(*texts, output=output))
+
+    replies = await ask(server, messages(texts, output=output))
+
+    for index, expected in enumerate(whole.translations):
+        found = of_text(replies, index)
+        assert expected.translated_text == "".join(reply.translated_text for reply in found)
+        assert list(expected.sentences) == [reply.sentence for reply in found if reply.HasField("sentence")]
+        assert list(expected.flags) == [flag for reply in found for flag in reply.flags]
+        assert [False] * (len(found) - 1) + [True] == [reply.last for reply in found]
+        assert {("en", expected.model)} == {(reply.source_language_code, reply.model) for reply in found}
+
+
+async def test_last_reply_says_the_cost(server: Running) -> None:
+    """
+    The last reply to a text, and no other, carries what the text cost.
+    """
+    replies = of_text(await ask(server, messages(TEXTS)), 0)
+
+    assert [False, False, True] == [reply.HasField("metadata") for reply in replies]
+    assert replies[-1].metadata.target_tokens > 3
+
+
+async def test_a_bad_text_does_not_end_the_stream(server: Running) -> None:
+    """
+    A text over its limit gets its error as last reply; those before and after it are translated.
+    """
+    limit = server.served.settings.max_code_points
+
+    replies = await ask(server, messages(["Yes.", "x" * (limit + 1), "No."]))
+
+    [failed] = of_text(replies, 1)
+    assert (True, "TEXT_TOO_LONG", str(limit)) == (
+        failed.last,
+        failed.error.reason,
+        failed.error.metadata["limit"],
+    )
+    for index in (0, 2):
+        [good] = of_text(replies, index)
+        assert good.translated_text
+
+
+async def test_a_prefix_needs_one_sentence(server: Running) -> None:
+    """
+    With a prefix, a text of several sentences is refused alone.
+    """
+    decoding = pb.DecodingOptions(target_prefix="Le chat")
+
+    replies = await ask(server, messages(["It sleeps.", "It sleeps. It eats."], decoding=decoding))
+
+    assert of_text(replies, 0)[0].translated_text.startswith("Le chat")
+    assert "PREFIX_NEEDS_ONE_SENTENCE" == of_text(replies, 1)[0].error.reason
+
+
+STREAM_ERRORS = {
+    "nothing": ([], "EMPTY_REQUEST", "options"),
+    "no-options": ([pb.StreamTranslateRequest(content="Hi.")], "INVALID_OPTION", "options"),
+    "options-again": (
+        [pb.StreamTranslateRequest(id=id_, content="Hi.", options=options()) for id_ in "ab"],
+        "INVALID_OPTION", "options",
+    ),
+    "same-language": (
+        [pb.StreamTranslateRequest(content="Hi.", options=options(target="en"))],
+        "SAME_LANGUAGE", "target_language_code",
+    ),
+    "html": (
+        [pb.StreamTranslateRequest(content="Hi.", options=options(mime_type="text/html"))],
+        "NOT_YET_SERVED", "mime_type",
+    ),
+    "long-id": (
+        [pb.StreamTranslateRequest(id="x" * 257, content="Hi.", options=options())],
+        "INVALID_OPTION", "id",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STREAM_ERRORS)
+async def test_bad_streams(server: Running, name: str) -> None:
+    """
+    What is wrong with the stream as a whole ends it, with the field's path.
+    """
+    asked, reason, field = STREAM_ERRORS[name]
+
+    async def drain() -> None:
+        await ask(server, asked)
+
+    code, info, fields, _ = await refused(drain())
+
+    assert ("INVALID_ARGUMENT", reason, [field]) == (code, info.reason, fields)
+
+
+async def test_duplicate_id(server: Running) -> None:
+    """
+    The id of an unfinished text cannot be used for another.
+    """
+    asked = messages(["The cat sat on the mat and slept. " * 20, "No."])
+    asked[1].id = asked[0].id
+
+    async def drain() -> None:
+        await ask(server, asked)
+
+    code, info, _, _ = await refused(drain())
+
+    assert ("INVALID_ARGUMENT", "DUPLICATE_ID") == (code, info.reason)
+
+
+async def test_malformed_message(server: Running) -> None:
+    """
+    A message that is none, in the middle of a stream, is the caller's fault and is called so.
+    """
+    method = f"/{'dragoman.v1.TranslationService'}/StreamTranslate"
+    call = server.channel.stream_stream(method)(
+        iter([messages(["Yes."])[0].SerializeToString(), b"\xff\xff\xff"])
+    )
+
+    async def drain() -> None:
+        async for _ in call:
+            pass
+
+    code, info, _, _ = await refused(drain())
+
+    assert ("INVALID_ARGUMENT", "MALFORMED_MESSAGE") == (code, info.reason)
+
+
+async def test_the_line_is_never_full_for_a_stream() -> None:
+    """
+    A stream larger than the line is slowed down, not refused.
+    """
+    async with running(max_queued_sentences="40", max_running_sentences="4") as small:
+        replies = await ask(small, messages(["Yes. No. The cat."] * 60))
+
+        assert 180 == sum(reply.HasField("sentence") for reply in replies)
+        assert not any(reply.HasField("error") for reply in replies)
+
+
+async def test_reading_stops_while_too_much_is_unfinished() -> None:
+    """
+    The server takes no more texts than it may hold, whatever the caller has to send.
+    """
+    async with running(max_texts="3", max_running_sentences="2") as small:
+        taken: list[int] = []
+        answered: list[str] = []
+
+        async def texts() -> AsyncIterator[pb.StreamTranslateRequest]:
+            for index in range(4000):
+                text = pb.StreamTranslateRequest(id=str(index), content="Yes." + 16_000 * " ")
+                if index == 0:
+                    text.options.CopyFrom(options())
+                taken.append(index)
+                yield text
+
+        call = small.stub.StreamTranslate(texts())
+        while len(answered) < 5:
+            reply = await call.read()
+            answered += [reply.id] * reply.last
+        assert len(taken) < 1500  # what the transport holds, and three
+        call.cancel()
+        await until(lambda: 0 == small.value("dragoman_running_sentences"))
+
+
+async def test_cancelled_streams_leave_nothing(server: Running) -> None:
+    """
+    When the caller goes away its sentences leave the batch, and the server serves on.
+    """
+    calls = [server.stub.StreamTranslate(iter(messages(["The cat sleeps. " * 40] * 5))) for _ in range(5)]
+    await asyncio.gather(*(call.read() for call in calls))
+
+    for call in calls:
+        call.cancel()
+
+    await until(
+        lambda: 0 == server.value("dragoman_running_sentences") == server.value("dragoman_queue_depth")
+    )
+    assert "Yes" != (await ask(server, messages(["Yes."])))[0].translated_text
+
+
+async def test_deadline_of_the_call(server: Running) -> None:
+    """
+    A stream whose own deadline passes ends with DEADLINE_EXCEEDED.
+    """
+
+    async def drain() -> None:
+        asked = messages(["The cat sat on the mat, and slept. " * 200] * 8)
+        async for _ in server.stub.StreamTranslate(iter(asked), timeout=0.3):
+            pass
+
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await drain()
+
+    assert grpc.StatusCode.DEADLINE_EXCEEDED is failed.value.code()
+
+
+async def until(holds: Any) -> None:
+    """Wait for a condition, for ten seconds at most."""
+    for _ in range(200):
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never came about")
