@@ -44,7 +44,7 @@ def of_text(replies: list[pb.StreamTranslateResponse], index: int) -> list[pb.St
 
 
 @pytest.mark.parametrize("unit", list(pb.OffsetUnit.values()))
-async def test_says_what_translate_says(server: Running, unit: int) -> None:
+async def test_says_what_translate_says(server: Running, unit: pb.OffsetUnit) -> None:
     """
     Joined, the replies to a text are its translation: the same sentences, spans, links, flags and bits.
     """

@@ -1,0 +1,22 @@
+"""What the measurements share: a plan from the environment, and the library they are measured against."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.benchmarks import measure
+from tests.benchmarks.measure import Plan
+
+
+@pytest.fixture
+def plan_of() -> Callable[[str], Plan]:
+    """Return what makes the plan of a measurement; without CTranslate2 and the weights there is none."""
+    pytest.importorskip("ctranslate2")  # only `make bench` installs it
+
+    def make(name: str) -> Plan:
+        plan = measure.plan(name)
+        if not plan.checkpoint.exists():
+            pytest.skip(f"no weights for the peer: {plan.checkpoint} (BENCH_CHECKPOINT)")
+        return plan
+
+    return make
