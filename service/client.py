@@ -179,6 +179,8 @@ def _sentence(message: Any, aligned: bool) -> TranslatedSentence:
         words=_words(message, attention, source, target) if aligned else None,
         source_tokens=source,
         target_tokens=target,
+        num_source_tokens=len(source),
+        num_target_tokens=len(target),
         attention=attention,
         times=Times(),
         alternatives=[Alternative(other.text, other.score, None) for other in message.alternatives],

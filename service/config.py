@@ -54,10 +54,10 @@ class Settings:
         0, "processor threads of each decode loop; 0: the processors that may be used, shared out", 0, 1024
     )
     max_running_sentences: int = _setting(
-        32, "decoder rows of each loop; more raise throughput, latency and memory", 1, 1024
+        64, "decoder rows of each loop; more raise throughput, latency and memory", 1, 1024
     )
     max_batch_tokens: int = _setting(
-        16_384, "cache positions of all rows of a loop together; fewer bound memory more tightly", 512
+        32_768, "cache positions of all rows of a loop together; fewer bound memory more tightly", 512
     )
     max_beam_size: int = _setting(
         8, "hypotheses of one sentence; fewer keep one caller from costing more", 1, 8

@@ -9,11 +9,13 @@ import numpy as np
 from service.alignment import AlignedWords, hard_links, membership, word_weights
 from service.batching.sequence import Result, Written
 from service.bundle import AlignmentHead
-from service.text.preparation import Prepared
+from service.text.preparation import MARKS, Prepared
 from service.text.spans import Span
 from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
 from service.text.words import split_words
 from service.translation import Alternative, Finish, Flag, FlagKind, Options, Token, TranslatedSentence
+
+NO_ATTENTION = np.zeros((0, 0), np.float32)
 
 
 class Description:
@@ -55,7 +57,10 @@ class Description:
     ) -> TranslatedSentence:  # fmt: skip
         """Say everything about one sentence; `at` is where its translation begins in the reply."""
         begin, best = sentence.span.start, result.best
-        source_tokens, target_tokens = self._tokens(sentence, best, options, target)
+        source_tokens: list[Token] = []  # not made unless they are asked for
+        target_tokens: list[Token] = []
+        if words or options.tokens:
+            source_tokens, target_tokens = self._tokens(sentence, best, options, target)
         return TranslatedSentence(
             source_span=sentence.span,
             target_span=Span(at, at + len(target.text)),
@@ -64,7 +69,9 @@ class Description:
             words=words and self._align_words(sentence, best, target, words, begin, at),
             source_tokens=[replace(token, span=_moved(token.span, begin)) for token in source_tokens],
             target_tokens=[replace(token, span=_moved(token.span, at)) for token in target_tokens],
-            attention=best.attention,
+            attention=best.attention if words else NO_ATTENTION,
+            num_source_tokens=len(sentence.ids) + MARKS,
+            num_target_tokens=len(best.log_probabilities),
             times=result.times,
             repetitions=best.repetitions,
         )
@@ -99,10 +106,9 @@ class Description:
 
 def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -> TranslatedSentence:
     """Describe a pair with a blank side: there is nothing to ask the model."""
-    nothing = np.zeros((0, 0), np.float32)
     weights = np.zeros((len(words[1]), len(words[0])), np.float32)
     aligned = AlignedWords(*words, weights, [])
-    return TranslatedSentence(source, target, Finish.FORCED, 0.0, aligned, [], [], nothing)
+    return TranslatedSentence(source, target, Finish.FORCED, 0.0, aligned, [], [], NO_ATTENTION)
 
 
 def flags_of(parts: list[TranslatedSentence]) -> list[Flag]:
@@ -111,7 +117,7 @@ def flags_of(parts: list[TranslatedSentence]) -> list[Flag]:
     for part in parts:
         spans = part.source_span, part.target_span
         if part.finish is Finish.LENGTH:
-            flags.append(Flag(FlagKind.TARGET_CUT, *spans, len(part.target_tokens)))
+            flags.append(Flag(FlagKind.TARGET_CUT, *spans, part.num_target_tokens))
         if part.finish is Finish.REPETITION:
             flags.append(Flag(FlagKind.REPETITION, *spans, part.repetitions))
     if len(parts) > 1:

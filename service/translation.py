@@ -74,7 +74,8 @@ class Options:
     source: str
     target: str
     max_target_tokens: int = 0
-    alignment: bool = False  # words and links
+    alignment: bool = False  # words and links, attention and tokens
+    tokens: bool = False
     is_bulk: bool = False
     deadline: float = math.inf
     search: Search = GREEDY
@@ -122,9 +123,11 @@ class TranslatedSentence:
     finish: Finish
     score: float  # mean natural-log probability per target token, end included
     words: AlignedWords | None  # if asked for
-    source_tokens: list[Token]  # tag and end included
-    target_tokens: list[Token]  # end included, if it was reached
-    attention: npt.NDArray[np.float32]  # (target tokens, source tokens)
+    source_tokens: list[Token]  # tag and end included; if asked for
+    target_tokens: list[Token]  # end included, if it was reached; if asked for
+    attention: npt.NDArray[np.float32]  # (target tokens, source tokens); if words were asked for
+    num_source_tokens: int = 0
+    num_target_tokens: int = 0
     times: Times = Times()
     repetitions: int = 0  # that made it end
     alternatives: list[Alternative] = field(default_factory=list)

@@ -131,8 +131,8 @@ class Translator:
         return part
 
     def _count(self, done: TranslatedSentence, options: Options) -> None:
-        self._metrics.source_tokens.labels(options.pair).inc(len(done.source_tokens))
-        self._metrics.target_tokens.labels(options.pair).inc(len(done.target_tokens))
+        self._metrics.source_tokens.labels(options.pair).inc(done.num_source_tokens)
+        self._metrics.target_tokens.labels(options.pair).inc(done.num_target_tokens)
 
     async def align(
         self, source: str, target: str, options: Options,

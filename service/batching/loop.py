@@ -66,6 +66,7 @@ class Loop:
         self._changed = threading.Condition()
         self._is_closed = False
         self.pace = Pace()
+        self._encode_seconds = metrics.stage_seconds.labels("encode")
 
     def start(self) -> None:
         """Begin to serve."""
@@ -141,8 +142,9 @@ class Loop:
             dropped = scheduler.drop_lost(began)
             joined = scheduler.admit(began, self._share())
             num_given_up, self._waiting.num_given_up = self._waiting.num_given_up, 0
-        self._count_lost(dropped.lost, num_given_up)
-        runner.leave(dropped.left)
+        if dropped.lost or num_given_up:
+            self._count_lost(dropped.lost, num_given_up)
+            runner.leave(dropped.left)
         if not scheduler.running:
             self._count_sentences()
             return
@@ -158,11 +160,13 @@ class Loop:
             sequence.finish(now)
         runner.branch(outcome.branches)
         runner.leave(outcome.left)
+        if joined or outcome.finished:
+            self._count_sentences()
         self._observe(worker, joined, rows, encoded - began, now - encoded)
 
     def _share(self) -> int | None:
         """Return how many rows a worker should have, so that all have work."""
-        if len(self.workers) == 1:
+        if len(self.workers) == 1 or not len(self._waiting):
             return None
         wanted = self._waiting.rows + sum(worker.scheduler.load for worker in self.workers)
         return -(-wanted // len(self.workers))
@@ -175,12 +179,11 @@ class Loop:
         for sequence in joined:
             self._metrics.queue_wait_seconds.observe(sequence.started_at - sequence.submitted_at)
         if joined:
-            self._metrics.stage_seconds.labels("encode").observe(encode)
+            self._encode_seconds.observe(encode)
+            self._metrics.padding_ratio.set(worker.runner.padding_ratio)
         self._metrics.decode_step_seconds.observe(decode)
         self._metrics.batch_rows.observe(rows)
         self._metrics.batch_tokens.observe(pieces)
-        self._metrics.padding_ratio.set(worker.runner.padding_ratio)
-        self._count_sentences()
 
     def _count_lost(self, running: list[Sequence], waiting: int) -> None:
         self._metrics.cancelled.labels("queue").inc(waiting)

@@ -65,12 +65,12 @@ class Scheduler:
             share: Of all rows wanted; the rest is left to other engines. None: there are none.
         """
         joined: list[Sequence] = []
+        load = self.load
+        most = self._most_rows(load, share)
+        if load >= most or not len(self.waiting):
+            return joined
         source = max((_source_width(s) for s in self.running), default=0)
         target = max((_target_width(s) for s in self.running), default=0)
-        load = self.load
-        most = self.max_running if share is None else min(self.max_running, share)
-        if load and most - load < self.max_running // 8 and len(self.waiting) > most - load:
-            return []  # a few steps later several share a pass through the encoder
 
         def fits(candidate: Sequence) -> bool:
             width = max(source, _source_width(candidate)) + max(target, _target_width(candidate))
@@ -91,12 +91,22 @@ class Scheduler:
             load += sequence.search.beam_size
             source = max(source, _source_width(sequence))
             target = max(target, _target_width(sequence))
+        self._give_rows(joined)
+        return joined
+
+    def _most_rows(self, load: int, share: int | None) -> int:
+        """Return how many rows may be taken now; of a few free ones none, for soon there are more."""
+        most = self.max_running if share is None else min(self.max_running, share)
+        free = most - load
+        is_little = load and free < self.max_running // 8 and len(self.waiting) > free
+        return load if is_little else most  # several that join together share a pass through the encoder
+
+    def _give_rows(self, joined: list[Sequence]) -> None:
         for sequence in joined:
             [hypothesis] = sequence.live
             hypothesis.row = len(self.rows)
             self.rows.append(hypothesis)
         self.running += joined
-        return joined
 
     def drop_lost(self, now: float) -> Outcome:
         """Take out the running sentences that are for nobody any more."""
@@ -111,12 +121,13 @@ class Scheduler:
         """Let every running sentence choose."""
         outcome = Outcome()
         for sequence in self.running:
-            rows = [hypothesis.row for hypothesis in sequence.live]
-            if sequence.advance(step):
+            before = sequence.live
+            is_done = sequence.advance(step)
+            if is_done:
                 outcome.finished.append(sequence)
-                outcome.left += rows
+                outcome.left += [hypothesis.row for hypothesis in before]
             elif sequence.search.beam_size > 1:
-                self._place(sequence.live, rows, outcome)
+                self._place(sequence.live, [hypothesis.row for hypothesis in before], outcome)
         self._remove(outcome.finished, outcome.left)
         return outcome
 

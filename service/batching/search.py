@@ -21,7 +21,7 @@ MAX_REPEATS = 4  # of a block in a row, unless the source does the like
 MIN_REPEATED = 12  # pieces, below which a model may still find its way out
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Hypothesis:
     """A translation being written.
 
@@ -29,7 +29,7 @@ class Hypothesis:
         row: Its decoder row.
         ids: Pieces, the end included once it is reached.
         log_probabilities: Of each piece, given those before.
-        attention: Of each step, (S,).
+        attention: Of each step: that of all rows, (R, S), and which row was its own.
         total: Sum of the log-probabilities.
         finish: Why it ended, if it did.
         repetitions: How often its last block was written, if that is why.
@@ -38,23 +38,28 @@ class Hypothesis:
     row: int = -1
     ids: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
-    attention: list[Float] = field(default_factory=list)
+    attention: list[tuple[Float, int]] = field(default_factory=list)
     total: float = 0.0
     finish: Finish | None = None
     repetitions: int = 0
 
     def append(self, piece: int, log_probability: float, attention: Float) -> None:
-        """Grow by one piece."""
+        """Grow by one piece; `attention` is that of all rows, (R, S)."""
         log_probability = min(log_probability, 0.0)  # rounding may lift a certainty above it
         self.ids.append(piece)
         self.log_probabilities.append(log_probability)
-        self.attention.append(attention)
+        self.attention.append((attention, self.row))
         self.total += log_probability
 
-    def copy(self) -> Hypothesis:
-        """Return another that has the same past and can go its own way."""
+    def child(self, piece: int, log_probability: float, attention: Float) -> Hypothesis:
+        """Return one that has the same past and goes on with a piece, in the same row for now."""
+        log_probability = min(log_probability, 0.0)
         return Hypothesis(
-            self.row, self.ids.copy(), self.log_probabilities.copy(), self.attention.copy(), self.total
+            self.row,
+            [*self.ids, piece],
+            [*self.log_probabilities, log_probability],
+            [*self.attention, (attention, self.row)],
+            self.total + log_probability,
         )
 
     def score(self, length_penalty: float) -> float:
@@ -78,8 +83,11 @@ def repeated_block(ids: list[int], least: int) -> tuple[int, int]:
     >>> repeated_block([9] + [1, 2] * 6, 4)
     (2, 6)
     """
+    last = ids[-1]
+    if last not in ids[-1 - MAX_PERIOD : -1]:
+        return 0, 0
     for period in range(1, min(MAX_PERIOD, len(ids) // least) + 1):
-        if ids[-1] != ids[-1 - period]:
+        if ids[-1 - period] != last:
             continue
         repetitions = max(least, -(-MIN_REPEATED // period))
         tail = ids[-period * repetitions :]
@@ -103,40 +111,35 @@ def most_repetitions(ids: list[int]) -> int:
     return most
 
 
-def expand(
-    live: list[Hypothesis], step: Step, search: Search, width: int
-) -> tuple[list[Hypothesis], list[Hypothesis]]:
+def num_candidates(search: Search) -> int:
+    """Return how many continuations of each hypothesis a beam looks at: enough, for only one of them is the end."""
+    return search.beam_size + 1
+
+
+def expand(live: list[Hypothesis], step: Step, search: Search) -> tuple[list[Hypothesis], list[Hypothesis]]:
     """Return the best continuations of a beam: those that go on, best first, and those that ended.
 
     Each of the `beam_size` best continuations either goes on or ends; the places of those that end are
     filled from the next best. A continuation stands in its parent's row until it is given another.
-
-    Args:
-        width: Source positions; attention is kept of these.
     """
-    count = 2 * search.beam_size  # enough: each hypothesis has one way to end
-    candidates = [
-        (-(parent.total + log_probability), place, parent, piece, log_probability)
+    count = num_candidates(search)
+    candidates = sorted(  # of equals, the first
+        (-parent.total - log_probability, place, rank, piece)
         for place, parent in enumerate(live)
-        for piece, log_probability in zip(
-            step.top[parent.row, :count].tolist(),
-            step.top_log_probabilities[parent.row, :count].tolist(),
-            strict=True,
-        )
-    ]
-    candidates.sort(key=lambda candidate: candidate[:2])  # stable: of equals, the first
+        for rank, (piece, log_probability) in enumerate(step.ranked[parent.row][:count])
+    )
     going: list[Hypothesis] = []
     ended: list[Hypothesis] = []
-    for rank, (_, _, parent, piece, log_probability) in enumerate(candidates):
-        if piece == EOS_ID and rank >= search.beam_size:
+    for order, (_, place, rank, piece) in enumerate(candidates):
+        if piece == EOS_ID and order >= search.beam_size:
             continue
-        child = parent.copy()
-        child.append(piece, log_probability, step.attention[parent.row, :width])
+        parent = live[place]
+        child = parent.child(piece, step.ranked[parent.row][rank][1], step.attention)
         if piece == EOS_ID:
             child.finish = Finish.STOP
             ended.append(child)
-        else:
-            going.append(child)
-            if len(going) == search.beam_size:
-                break
+            continue
+        going.append(child)
+        if len(going) == search.beam_size:
+            break
     return going, ended

@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from service.batching.search import MAX_REPEATS, Hypothesis, expand, most_repetitions, repeated_block
+from service.batching.search import (
+    MAX_REPEATS,
+    MIN_REPEATED,
+    Float,
+    Hypothesis,
+    expand,
+    most_repetitions,
+    num_candidates,
+    repeated_block,
+)
 from service.engine.runner import Step
 from service.errors import DeadlinePassed
 from service.text.tokenizer import BOS_ID, EOS_ID
@@ -18,13 +27,28 @@ from service.translation import GREEDY, Finish, Search, Times
 
 @dataclass(frozen=True)
 class Written:
-    """One translation of a sentence, as pieces."""
+    """One translation of a sentence, as pieces.
 
-    ids: list[int]  # without the end
-    log_probabilities: list[float]  # of each piece, and of the end if it was reached
-    attention: npt.NDArray[np.float32]  # (T, S): len(log_probabilities), len(source_ids)
+    Attributes:
+        ids: Without the end.
+        log_probabilities: Of each piece, and of the end if it was reached: T.
+        steps: Of each of these at least, the attention of all rows, and which row was its own.
+        width: S, source positions.
+        repetitions: Of the last block, if that is why it ended.
+    """
+
+    ids: list[int]
+    log_probabilities: list[float]
+    steps: list[tuple[Float, int]]
+    width: int
     finish: Finish
-    repetitions: int = 0  # of the last block, if that is why it ended
+    repetitions: int = 0
+
+    @cached_property
+    def attention(self) -> Float:
+        """Return the alignment head's weights, (T, S); put together only if somebody asks."""
+        steps = self.steps[: len(self.log_probabilities)]
+        return np.stack([rows[row, : self.width] for rows, row in steps])
 
 
 @dataclass(frozen=True)
@@ -83,10 +107,12 @@ class Sequence:
         """Return what it will cost, in pieces read and written."""
         return len(self.source_ids) + self.search.beam_size * self.expected_tokens
 
-    @property
-    def is_abandoned(self) -> bool:
-        """Tell whether nobody waits for the result any more."""
-        return self.future.cancelled()
+    def __post_init__(self) -> None:
+        self.is_abandoned = False  # nobody waits for the result any more
+        self.future.add_done_callback(self._note_cancelled)  # asking the future at each step is slow
+
+    def _note_cancelled(self, future: Future[Result]) -> None:
+        self.is_abandoned = future.cancelled()
 
     def is_lost(self, now: float) -> bool:
         """Tell whether more work on it would be for nobody."""
@@ -102,37 +128,40 @@ class Sequence:
         """Return how many of the best pieces of each row the next choice needs."""
         if self.search.beam_size == 1 or self.is_forced_whole or len(self.live[0].ids) < len(self.forced):
             return 0
-        return 2 * self.search.beam_size
+        return num_candidates(self.search)
 
     def advance(self, step: Step) -> bool:
         """Take in one step; tell whether the sentence is done."""
         if self.num_top:
-            self.live, ended = expand(self.live, step, self.search, len(self.source_ids))
+            self.live, ended = expand(self.live, step, self.search)
             self.ended += ended
         else:
             self._follow(self.live[0], step)
         for hypothesis in self.live:
-            self._check(hypothesis)
-        self.ended += [hypothesis for hypothesis in self.live if hypothesis.finish]
-        self.live = [hypothesis for hypothesis in self.live if not hypothesis.finish]
+            if len(hypothesis.ids) >= self.max_tokens or len(hypothesis.ids) >= MIN_REPEATED:
+                self._stop(hypothesis)
+            if hypothesis.finish:
+                self.ended.append(hypothesis)
+        if self.ended:
+            self.live = [hypothesis for hypothesis in self.live if not hypothesis.finish]
         return not self.live or len(self.ended) >= self.search.beam_size
 
     def _follow(self, hypothesis: Hypothesis, step: Step) -> None:
         """Take the forced or the best piece."""
         row, written = hypothesis.row, len(hypothesis.ids)
-        if written < len(self.forced):
-            piece = self.forced[written]
+        if written < len(self.forced) or self.is_forced_whole:
+            piece = self.forced[written] if written < len(self.forced) else EOS_ID
+            log_probability = float(step.log_probabilities[row, piece])
         else:
-            piece = EOS_ID if self.is_forced_whole else step.best[row]
-        log_probability = float(step.log_probabilities[row, piece])
-        hypothesis.append(piece, log_probability, step.attention[row, : len(self.source_ids)])
+            piece, log_probability = step.best[row], step.best_log_probabilities[row]
+        hypothesis.append(piece, log_probability, step.attention)
         if piece == EOS_ID:
             hypothesis.finish = Finish.FORCED if self.is_forced_whole else Finish.STOP
 
-    def _check(self, hypothesis: Hypothesis) -> None:
-        """End a hypothesis that is too long or turns in circles."""
+    def _stop(self, hypothesis: Hypothesis) -> None:
+        """End a hypothesis if it turns in circles or is too long."""
         ids = hypothesis.ids
-        if hypothesis.finish or len(ids) < len(self.forced) or self.is_forced_whole:
+        if hypothesis.finish or self.is_forced_whole or len(ids) <= len(self.forced):
             return
         if repeated_block(ids, MAX_REPEATS)[0]:
             least = max(MAX_REPEATS, most_repetitions(self.source_ids) + 2)
@@ -162,12 +191,12 @@ class Sequence:
 
     def _written(self, hypothesis: Hypothesis) -> Written:
         assert hypothesis.finish is not None, "only what has ended is ranked. This is a bug."
-        rows = hypothesis.attention[self.shift :] + hypothesis.attention[-1:] * self.shift
         is_complete = hypothesis.finish in (Finish.STOP, Finish.FORCED)
         return Written(
             ids=hypothesis.ids[:-1] if is_complete else hypothesis.ids,
             log_probabilities=hypothesis.log_probabilities,
-            attention=np.stack(rows[: len(hypothesis.log_probabilities)]),  # the last may keep its own
+            steps=hypothesis.attention[self.shift :] + hypothesis.attention[-1:] * self.shift,
+            width=len(self.source_ids),
             finish=hypothesis.finish,
             repetitions=hypothesis.repetitions,
         )

@@ -8,6 +8,7 @@ Axes: R rows, L positions, H heads, K width of a head.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 Float = npt.NDArray[np.float32]
+ROWS = 16  # that memory grows by
 _Item = TypeVar("_Item")
 
 
@@ -33,47 +35,64 @@ def close_gaps(items: list[_Item], gone: Sequence[int]) -> None:
 
 
 def roomy(length: int) -> int:
-    """Return the length to allocate for one that is needed: 8, 16, 24, 32, 48, 64, 96, 128, 192, ...
+    """Return the length to allocate for one that is needed: 32, 48, 64, 96, 128, 192, ...
 
-    Few lengths mean few allocations and few shapes, and at most half is more than needed.
+    Few lengths mean few allocations and few shapes. A third more positions cost a step next to nothing.
 
-    >>> [roomy(length) for length in (1, 9, 33, 100, 200)]
-    [8, 16, 48, 128, 256]
+    >>> [roomy(length) for length in (1, 33, 100, 200)]
+    [32, 48, 128, 256]
     """
-    room = 8
+    room = 32
     while room < length:
-        room += 8 if room < 32 else 1 << (room.bit_length() - 2)
+        room += 1 << (room.bit_length() - 2)
     return room
 
 
 class Cache:
-    """Arrays of one shape, (R, H, L, K) each, one for each name."""
+    """Arrays of one shape, (R, H, L, K) each, one for each name.
+
+    Each lies in front of a larger piece of memory, of which there are two: what changes its shape is copied
+    from one to the other, and fresh memory, which the system hands out slowly, is seldom needed.
+    """
 
     def __init__(self, names: Sequence[str], heads: int, width: int) -> None:
         self._names, self._heads, self._width = names, heads, width
-        self._allocate(0, 0)
+        self._shape = (0, heads, 0, width)
+        # Zeros, for what a mask hides must be finite: it is multiplied by a weight of 0, not skipped.
+        self._memory, self._spare = ([np.zeros(0, np.float32) for _ in names] for _ in range(2))
+        self._arrays = self._laid_out(self._memory)
 
     @property
     def length(self) -> int:
         """Return L: the positions that every row has."""
-        return int(self._arrays[0].shape[2])
+        return self._shape[2]
 
-    def reserve(self, used: int, rows: int, length: int) -> bool:
-        """Have room for some rows of some length, keeping the rows in use; tell whether the arrays are new.
+    def reserve(self, used: int, rows: int, length: int) -> None:
+        """Have room for some rows of some length, keeping the rows in use.
 
-        Rows grow by doubling. The length is work at every step, so it follows what is needed, up at once
-        and down when half of it would do.
+        Rows grow by sixteens. The length is work at every step, but little, and changing it copies all rows:
+        it follows what is needed up at once, and down when a quarter of it would do.
         """
-        capacity, wanted = self._arrays[0].shape[0], roomy(length)
-        if self.length > wanted > self.length // 2:
+        capacity, wanted = self._shape[0], roomy(length)
+        if self.length > wanted > self.length // 4:
             wanted = self.length
         if rows <= capacity and wanted == self.length:
-            return False
+            return
+        if rows > capacity:
+            capacity = -(-rows // ROWS) * ROWS
         old, kept = self._arrays, min(wanted, self.length)
-        self._allocate(max(rows, 2 * capacity) if rows > capacity else capacity, wanted)
+        self._shape = (capacity, self._heads, wanted, self._width)
+        self._memory, self._spare = self._spare, self._memory
+        size = math.prod(self._shape)
+        if len(self._memory[0]) < size:
+            self._memory = [np.zeros(size, np.float32) for _ in self._names]
+        self._arrays = self._laid_out(self._memory)
         for new, before in zip(self._arrays, old, strict=True):
             new[:used, :, :kept] = before[:used, :, :kept]
-        return True
+
+    def _laid_out(self, memory: list[npt.NDArray[np.float32]]) -> list[Float]:
+        size = math.prod(self._shape)
+        return [flat[:size].reshape(self._shape) for flat in memory]
 
     def items(self, rows: int) -> list[tuple[str, Float]]:
         """Return what a graph works on: the rows in front, by name, not copied."""
@@ -88,8 +107,3 @@ class Cache:
         """Copy the first positions of one row over those of another."""
         for array in self._arrays:
             array[target, :, :length] = array[source, :, :length]
-
-    def _allocate(self, rows: int, length: int) -> None:
-        # Zeros, for what a mask hides must be finite: it is multiplied by a weight of 0, not skipped.
-        shape = (rows, self._heads, length, self._width)
-        self._arrays = [np.zeros(shape, np.float32) for _ in self._names]

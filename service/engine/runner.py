@@ -52,6 +52,19 @@ class Step:
         best: list[int] = self.log_probabilities.argmax(axis=1).tolist()
         return best
 
+    @cached_property
+    def best_log_probabilities(self) -> list[float]:
+        """Return how probable that piece is."""
+        rows = range(len(self.best))
+        found: list[float] = self.log_probabilities[rows, self.best].tolist()
+        return found
+
+    @cached_property
+    def ranked(self) -> list[list[tuple[int, float]]]:
+        """Return the top pieces of each row with their log-probabilities, best first."""
+        pieces, values = self.top.tolist(), self.top_log_probabilities.tolist()
+        return [list(zip(*both, strict=True)) for both in zip(pieces, values, strict=True)]
+
 
 def padded(length: int) -> int:
     """Round a length up to what the graphs are run with."""
@@ -77,6 +90,7 @@ class Runner:
     def clear(self) -> None:
         """Give up all rows, whatever state a failure left them in."""
         self._rows = 0
+        self._furthest = 0  # position of the row that is furthest on
         self._token, self._position, self._source_length = (np.zeros(0, np.int64) for _ in range(3))
         self._self = Cache([f"self_{kind}" for kind in self._kinds], self._heads, self._width)
         self._cross = Cache(self._cross_names, self._heads, self._width)
@@ -117,7 +131,8 @@ class Runner:
         """
         rows = self._rows
         self._token[:rows] = pieces
-        if self._self.reserve(rows, rows, int(self._position[:rows].max()) + 1):
+        if self._furthest >= self._self.length:
+            self._self.reserve(rows, rows, self._furthest + 1)
             self._bound = ()
         wanted = (rows, num_top)
         if self._bound != wanted:
@@ -125,6 +140,7 @@ class Runner:
             self._bound = wanted
         self._decoder.run_with_iobinding(self._binding)
         self._position[:rows] += 1
+        self._furthest += 1
         log_probabilities, top, top_log_probabilities, attention = self._written
         return Step(log_probabilities, top, top_log_probabilities, attention.copy())
 
@@ -153,7 +169,8 @@ class Runner:
         self._kept = read  # the binding holds addresses only
         for bind, arrays in ((self._binding.bind_input, read), (self._binding.bind_output, written)):
             for name, array in arrays:
-                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+                address = array.__array_interface__["data"][0]  # `array.ctypes.data` takes ten times as long
+                bind(name, "cpu", 0, array.dtype, array.shape, address)
 
     def branch(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Make rows copies of others: (source, target), where a target may be a new row behind the last."""
@@ -181,6 +198,7 @@ class Runner:
         for array in (self._position, self._source_length):
             array[: len(kept)] = array[kept]
         self._rows = len(kept)
+        self._furthest = int(self._position[: len(kept)].max(initial=0))
 
     @property
     def padding_ratio(self) -> float:
@@ -200,7 +218,7 @@ class Runner:
         used, rows = self._rows, self._rows + count
         longest = max(source_length, int(self._source_length[:used].max(initial=0)))
         self._cross.reserve(used, rows, padded(longest))
-        self._self.reserve(used, rows, int(self._position[:used].max(initial=0)) + 1)
+        self._self.reserve(used, rows, self._furthest + 1)
         if rows > len(self._token):
             capacity = max(rows, 2 * len(self._token))
             for name in ("_token", "_position", "_source_length"):

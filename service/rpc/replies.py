@@ -150,8 +150,8 @@ def pack_metadata(
         queue_seconds=max((time.queue for time in times), default=0.0),
         encode_seconds=max((time.encode for time in times), default=0.0),
         decode_seconds=max((time.decode for time in times), default=0.0),
-        source_tokens=sum(len(sentence.source_tokens) for sentence in sentences),
-        target_tokens=sum(len(sentence.target_tokens) for sentence in sentences),
+        source_tokens=sum(sentence.num_source_tokens for sentence in sentences),
+        target_tokens=sum(sentence.num_target_tokens for sentence in sentences),
         model_version=model,
         request_id=request_id,
     )

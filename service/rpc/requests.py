@@ -49,7 +49,9 @@ class Checks:
         wants_words = aligns or request.output.alignment != pb.ALIGNMENT_MODE_UNSPECIFIED
         limit = 0 if aligns else self._target_limit(request.decoding.max_target_tokens)
         is_bulk = request.priority == pb.PRIORITY_BULK
-        options = Options(source, target, limit, alignment=wants_words, is_bulk=is_bulk)
+        options = Options(
+            source, target, limit, alignment=wants_words, tokens=request.output.tokens, is_bulk=is_bulk
+        )
         return options if aligns else self._decoding(options, request.decoding)
 
     def _decoding(self, options: Options, decoding: Any) -> Options:

@@ -132,7 +132,7 @@ async def test_tokens(translator: Translator) -> None:
     """
     text = "One. Two."
 
-    sentence = (await one(translator, text)).sentences[1]
+    sentence = (await one(translator, text, ALIGNED)).sentences[1]
 
     first, last, end = sentence.source_tokens[0], sentence.source_tokens[-1], sentence.target_tokens[-1]
     assert [("<2fr>", Span(5, 5)), ("</s>", Span(9, 9))] == [(t.piece, t.span) for t in (first, last)]
@@ -152,7 +152,7 @@ async def test_target_cut(translator: Translator) -> None:
     [flag] = done.flags
     assert (FlagKind.TARGET_CUT, 2) == (flag.kind, flag.value)
     assert Finish.LENGTH is done.sentences[0].finish
-    assert 2 == len(done.sentences[0].target_tokens)
+    assert 2 == done.sentences[0].num_target_tokens
 
 
 async def test_sentence_split(translator: Translator) -> None:
@@ -192,7 +192,7 @@ async def test_counts(translator: Translator, metrics: Metrics) -> None:
 
     value = metrics.registry.get_sample_value
     assert 9.0 == value("dragoman_characters_total", {"pair": "en-fr"})
-    tokens = sum(len(sentence.source_tokens) for sentence in done.sentences)
+    tokens = sum(sentence.num_source_tokens for sentence in done.sentences)
     assert float(tokens) == value("dragoman_source_tokens_total", {"pair": "en-fr"})
     assert 1.0 == value("dragoman_stage_seconds_count", {"stage": "split"})
 

@@ -132,7 +132,7 @@ def test_an_improbable_end_is_not_taken() -> None:
     The end counts only among the best continuations, as many as the beam has hypotheses.
     """
     going, ended = expand(
-        [Hypothesis(row=0)], step_of([{11: -0.1, 12: -0.2, EOS_ID: -0.3, 13: -0.4}], num_top=4), Search(2), 3
+        [Hypothesis(row=0)], step_of([{11: -0.1, 12: -0.2, EOS_ID: -0.3, 13: -0.4}], num_top=4), Search(2)
     )
 
     assert [[11], [12]] == [hypothesis.ids for hypothesis in going]

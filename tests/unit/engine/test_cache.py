@@ -45,17 +45,36 @@ def test_reserve_keeps_rows_in_use() -> None:
     assert [-8.0, -8.0, 0.0] == values.sum((1, 2, 3)).tolist()
 
 
-def test_reserve_shrinks_when_half_would_do() -> None:
+def test_reserve_shrinks_when_a_quarter_would_do() -> None:
     """
     A long sentence that left is not paid for at every later step, nor is its length given up at once.
     """
     cache = Cache(NAMES, heads=1, width=1)
-    cache.reserve(0, 1, 64)
+    cache.reserve(0, 1, 128)
 
     cache.reserve(1, 1, 40)
-    assert 64 == cache.length
+    assert 128 == cache.length
     cache.reserve(1, 1, 32)
     assert 32 == cache.length
+
+
+def test_new_shapes_use_old_memory() -> None:
+    """
+    Going back and forth between two shapes takes no new memory, keeps the rows, and leaves all else finite.
+    """
+    cache = Cache(NAMES, heads=2, width=3)
+    cache.reserve(0, 2, 8)
+    cache.put([0, 1], [np.ones((2, 2, 8, 3), np.float32)] * 2)
+    cache.reserve(2, 2, 200)
+    before = {array.__array_interface__["data"][0] for _, array in cache.items(2)}
+
+    for length in (8, 200, 8, 200):
+        cache.reserve(2, 2, length)
+
+    assert before == {array.__array_interface__["data"][0] for _, array in cache.items(2)}
+    for _, array in cache.items(2):
+        assert 2 * 2 * 8 * 3 == array[:, :, :8].sum()
+        assert np.isfinite(array).all()
 
 
 def test_items_are_not_copied() -> None:
