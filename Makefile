@@ -19,7 +19,7 @@ FROZEN   := protos/descriptor_set.binpb
 PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iservice/pb=protos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test check check-stubs train export evaluate parity bench drills protos freeze clean
+.PHONY: help setup serve demo test check check-stubs train export evaluate parity bench drills protos freeze rules clean
 
 help:  ## list the verbs
 	@echo "Usage: make VERB"
@@ -84,6 +84,16 @@ freeze: $(DEV)/.installed  ## after a compatible addition: make it part of the f
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against $(FROZEN)
 	$(BIN)/buf build --exclude-source-info -o $(FROZEN)
+
+## Deployment
+
+RULES := deploy/monitoring/rules
+
+rules:  ## make the PrometheusRules for Kubernetes of the plain rule files
+	@for name in recording alerts; do \
+	printf -- '---\n# Made of rules/%s.yaml by `make rules`.\n' $$name; \
+	printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: dragoman-%s\nspec:\n' $$name; \
+	sed 's/^/  /' $(RULES)/$$name.yaml; done > deploy/monitoring/prometheus-rules.yaml
 
 clean:  ## remove caches and build outputs; environments and models stay
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

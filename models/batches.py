@@ -84,7 +84,10 @@ class Batches:
         self._tags = tokenizer.languages
         self._batch_tokens, self._max_tokens, self._seed = batch_tokens, max_tokens, seed
         self._rank, self._world, self._multiple = rank, world, multiple
-        self._pool_pairs = max(MIN_POOL_PAIRS, POOL_PAIRS_PER_TOKEN * batch_tokens)
+        # Of a small corpus each pair once, or sentences of one length would be the same one again and again;
+        # but never fewer than fill a batch for each rank with the shortest pairs there are.
+        there_are = max(sum(map(len, self._corpora.values())), world * batch_tokens // 3)
+        self._pool_pairs = min(max(MIN_POOL_PAIRS, POOL_PAIRS_PER_TOKEN * batch_tokens), there_are)
         lengths = {name: len(c.other) / len(c) + 1 for name, c in self._corpora.items()}
         rates = {name: weight / lengths[name] for name, weight in weights.items()}
         self._rates = {name: rate / sum(rates.values()) for name, rate in rates.items()}

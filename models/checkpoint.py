@@ -22,6 +22,7 @@ from models import safetensors
 # What a training needs to go on exactly where it stopped.
 KEYS = {"shape", "guided", "config", "weights", "average", "optimisers"}
 KEYS |= {"position", "tokens", "updates", "seconds", "warmed_from"}
+DESCRIPTION = ("shape", "guided")  # what published weights say of their network
 
 
 class CheckpointError(Exception):
@@ -71,6 +72,24 @@ def load_average(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
 
 
+def described(path: Path) -> dict[str, Any]:
+    """Return `shape` and `guided` of the network whose weights a file holds.
+
+    Raises:
+        CheckpointError: As for `load`, or a `.safetensors` file that says nothing of them.
+    """
+    if path.suffix != ".safetensors":
+        state = load(path)
+        return {name: state[name] for name in DESCRIPTION}
+    try:
+        metadata = safetensors.read(path.read_bytes())[1]
+        return {name: json.loads(metadata[name]) for name in DESCRIPTION}
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: no weights that say what network they belong to ({error})") from error
+
+
 def save_safetensors(
     weights: dict[str, Tensor], path: Path, half: bool = True, metadata: dict[str, str] | None = None
 ) -> None:
@@ -112,8 +131,8 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         state = load(arguments.checkpoint)
-        described = {name: json.dumps(state[name]) for name in ("shape", "guided")}
-        save_safetensors(state["average"], arguments.file, metadata=described)
+        metadata = {name: json.dumps(state[name]) for name in DESCRIPTION}
+        save_safetensors(state["average"], arguments.file, metadata=metadata)
     except CheckpointError as error:
         raise SystemExit(f"error: {error}") from None
     print(f"{arguments.file}: {arguments.file.stat().st_size / 2**20:.1f} MiB")

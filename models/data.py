@@ -168,17 +168,22 @@ def pack(source: Path, target: Path, tokenizer: Tokenizer, max_tokens: int, thre
         folder = target / name
         if (folder / "other_offsets.npy").exists():
             continue
-        english: list[list[int]] = []
-        other: list[list[int]] = []
-        for path in paths:
-            for first, second in _tokenised(path, tokenizer, threads):
-                if _is_usable(len(first), len(second), max_tokens):
-                    english.append(first)
-                    other.append(second)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_ragged(folder, "english", english, np.uint16)
-        save_ragged(folder, "other", other, np.uint16)
-        print(f"{name}: {len(english):,} pairs, {sum(map(len, other)):,} tokens", flush=True)
+        pairs = [
+            pair
+            for path in paths
+            for pair in _tokenised(path, tokenizer, threads)
+            if is_usable(len(pair[0]), len(pair[1]), max_tokens)
+        ]
+        save_pairs(folder, pairs)
+        tokens = sum(len(other) for _, other in pairs)
+        print(f"{name}: {len(pairs):,} pairs, {tokens:,} tokens", flush=True)
+
+
+def save_pairs(folder: Path, pairs: Sequence[tuple[list[int], list[int]]]) -> None:
+    """Write the pieces of (English, other) pairs as one packed corpus."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_ragged(folder, "english", [english for english, _ in pairs], np.uint16)
+    save_ragged(folder, "other", [other for _, other in pairs], np.uint16)
 
 
 def _tokenised(path: Path, tokenizer: Tokenizer, threads: int) -> Iterator[tuple[list[int], list[int]]]:
@@ -188,7 +193,8 @@ def _tokenised(path: Path, tokenizer: Tokenizer, threads: int) -> Iterator[tuple
     return zip(english, other, strict=True)
 
 
-def _is_usable(english: int, other: int, max_tokens: int) -> bool:
+def is_usable(english: int, other: int, max_tokens: int) -> bool:
+    """Tell whether two sides of so many pieces are worth training on."""
     short, long = sorted((english, other))
     return 0 < short and long <= max_tokens and long <= MAX_RATIO * short + 5
 

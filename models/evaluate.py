@@ -46,9 +46,7 @@ def evaluate(bundle: Path, sets: list[str], folder: Path) -> dict[str, dict[str,
         DataError: A development set is missing.
         StartupError: The bundle cannot be served.
     """
-    served, _ = build(
-        config.read({"bundle": str(bundle), "max_queued_sentences": config.NO_LIMIT}, os.environ)
-    )
+    served, _ = build(config.read({"bundle": str(bundle), **config.ANY_QUEUE}, os.environ))
     work = [(name, s, t) for name in sets for s, t in DIRECTIONS if {s, t} <= set(SETS[name])]
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for name, source, target in track(work, console=Console(stderr=True)):

@@ -14,10 +14,11 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from models import checkpoint, settings
@@ -29,13 +30,15 @@ from models.paths import data_folder, runs_folder, tokenizer_path
 from models.progress import Progress
 from models.settings import Settings, SettingsError
 from models.trainer import Trainer, Worker
-from models.transformer import losses
+from models.transformer import Transformer, losses
 from models.validation import Validation
 from service.text.tokenizer import Tokenizer
 
 EMBEDDING_PAIRS = 60_000  # of each corpus, for the bilingual start
 MAX_LOADERS = 8  # processes that prepare batches while the accelerator computes
 CHECKPOINT = "checkpoint.pt"
+
+Validate = Callable[[Transformer, dict[str, Tensor]], dict[str, float]]  # network, averaged weights
 
 
 class Stream(IterableDataset[tuple[int, Batch]]):
@@ -83,13 +86,17 @@ class Every:
         self._last = time.monotonic()
 
 
-def train(config: Settings, run: Path, stop: Stop, init: Path | None = None, *, fused: bool = True) -> None:
+def train(
+    config: Settings, run: Path, stop: Stop, init: Path | None = None,
+    *, fused: bool = True, validation: Validate | None = None,
+) -> None:  # fmt: skip
     """Train until the configured number of tokens, or until told to stop.
 
     Args:
         run: Folder of this run; a checkpoint in it is resumed.
         init: Weights to start from when there is no checkpoint yet.
         fused: Compile the network first: two minutes, well spent where bf16 is native.
+        validation: What measures the weights now and then (default: the development sets).
 
     Raises:
         CheckpointError, DataError, SettingsError: As their messages say; the last checkpoint is intact.
@@ -97,7 +104,7 @@ def train(config: Settings, run: Path, stop: Stop, init: Path | None = None, *, 
     worker = Worker(config.training.precision)
     try:
         tokenizer = _tokenizer(config)
-        validation = Validation(data_folder() / "dev", tokenizer)
+        validation = validation or Validation(data_folder() / "dev", tokenizer)
         trainer = Trainer(config, worker)
         _prepare(trainer, run / CHECKPOINT, init)
         stream = _stream(trainer, tokenizer)
@@ -156,7 +163,7 @@ def _leave_signals(_: int) -> None:
 
 
 def _loop(
-    trainer: Trainer, stream: Iterator[tuple[int, Batch]], validation: Validation,
+    trainer: Trainer, stream: Iterator[tuple[int, Batch]], validation: Validate,
     run: Path, stop: Stop, fused: bool,
 ) -> None:  # fmt: skip
     """Update until all tokens are seen; save and evaluate by the clock, and once more at the end."""

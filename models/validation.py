@@ -6,6 +6,8 @@ that serves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sacrebleu
@@ -49,52 +51,74 @@ class Validation:
             for language in ("en", "fr", "es")
         }
 
-    @torch.no_grad()
     def __call__(self, network: Transformer, average: dict[str, Tensor]) -> dict[str, float]:
         """Score the averaged weights: nats per target token, then BLEU and chrF per direction."""
-        kept = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-        network.load_state_dict(average, strict=False)
-        network.eval()
-        try:
+        with averaged(network, average):
             return self._entropies(network) | self._scores(network)
-        finally:
-            network.load_state_dict(kept, strict=False)
-            network.train()
 
     def _entropies(self, network: Transformer) -> dict[str, float]:
-        device = network.embedding.weight.device
         found = {}
-        for source_language, target_language in DIRECTIONS:
-            sources = self._encode(network, self._texts[ENTROPY_SET, source_language], target_language)
-            targets = self._encode(network, self._texts[ENTROPY_SET, target_language], target_language)
-            total = tokens = 0.0
-            for rows in _chunks(len(sources), 32):
-                batch = collate([sources[r] for r in rows], [targets[r][1:-1] for r in rows])
-                scored = losses(network, *batch.tensors(device), 0.0)
-                total += scored.cross_entropy.item()
-                tokens += len(batch.kept)
-            found[f"entropy_{source_language}_{target_language}"] = round(total / tokens, 4)
+        for source, target in DIRECTIONS:
+            texts = self._texts[ENTROPY_SET, source], self._texts[ENTROPY_SET, target]
+            entropy = cross_entropy(network, self._tokenizer, *texts, target)
+            found[f"entropy_{source}_{target}"] = round(entropy, 4)
         found["entropy"] = round(sum(found.values()) / len(found), 4)
         return found
 
     def _scores(self, network: Transformer) -> dict[str, float]:
         found = {}
         for source, target in DIRECTIONS:
-            sources = self._encode(network, self._texts[SCORE_SET, source], target)
-            translated: list[str] = []
-            for rows in _chunks(len(sources), 64):
-                part = [sources[r] for r in rows]
-                ids = greedy(network, part, max_tokens=max(map(len, part)) + 16)  # loops need not run on
-                translated += [self._tokenizer.decode(row).text for row in ids]
+            translated = translate(network, self._tokenizer, self._texts[SCORE_SET, source], target)
             references = [self._texts[SCORE_SET, target]]
             found[f"bleu_{source}_{target}"] = round(sacrebleu.corpus_bleu(translated, references).score, 2)
             found[f"chrf_{source}_{target}"] = round(sacrebleu.corpus_chrf(translated, references).score, 2)
         return found
 
-    def _encode(self, network: Transformer, texts: list[str], target: str) -> list[list[int]]:
-        ids = self._tokenizer.encode_batch([normalize(text) for text in texts])
-        max_pieces = network.shape.max_positions // 8 * 8 - 2  # with tag and end, padded
-        return [[self._tokenizer.tag_id(target), *row[:max_pieces], EOS_ID] for row in ids]
+
+@contextmanager
+def averaged(network: Transformer, average: dict[str, Tensor]) -> Iterator[None]:
+    """Let a network that trains translate with its averaged weights for a while."""
+    kept = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    network.load_state_dict(average, strict=False)
+    network.eval()
+    try:
+        yield
+    finally:
+        network.load_state_dict(kept, strict=False)
+        network.train()
+
+
+@torch.no_grad()
+def cross_entropy(
+    network: Transformer, tokenizer: Tokenizer, sources: list[str], targets: list[str], target: str
+) -> float:
+    """Return the mean over all target pieces, in nats, without smoothing."""
+    given = _encode(network, tokenizer, sources, target)
+    wanted = _encode(network, tokenizer, targets, target)
+    total = tokens = 0.0
+    for rows in _chunks(len(given), 32):
+        batch = collate([given[r] for r in rows], [wanted[r][1:-1] for r in rows])
+        scored = losses(network, *batch.tensors(network.embedding.weight.device), 0.0)
+        total += scored.cross_entropy.item()
+        tokens += len(batch.kept)
+    return total / tokens
+
+
+def translate(network: Transformer, tokenizer: Tokenizer, sources: list[str], target: str) -> list[str]:
+    """Return greedy translations, in torch and without a cache: for some hundred sentences at most."""
+    ids = _encode(network, tokenizer, sources, target)
+    translated: list[str] = []
+    for rows in _chunks(len(ids), 64):
+        part = [ids[r] for r in rows]
+        written = greedy(network, part, max_tokens=max(map(len, part)) + 16)  # loops need not run on
+        translated += [tokenizer.decode(row).text for row in written]
+    return translated
+
+
+def _encode(network: Transformer, tokenizer: Tokenizer, texts: list[str], target: str) -> list[list[int]]:
+    ids = tokenizer.encode_batch([normalize(text) for text in texts])
+    max_pieces = network.shape.max_positions // 8 * 8 - 2  # with tag and end, padded
+    return [[tokenizer.tag_id(target), *row[:max_pieces], EOS_ID] for row in ids]
 
 
 def _chunks(size: int, step: int) -> list[range]:

@@ -107,7 +107,7 @@ def _demo_call(port: int, target: str) -> None:
 def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Options]]:
     """Yield what translates in this process, where nobody else waits and no call is too large."""
     source, target = (primary_language(code) or code for code in (arguments.source, arguments.target))
-    served, _ = build(config.read({"max_queued_sentences": config.NO_LIMIT}, os.environ))
+    served, _ = build(config.read(config.ANY_QUEUE, os.environ))
     try:
         if [source, target] not in served.bundle.manifest.pairs:
             pairs = ", ".join(f"{s}->{t}" for s, t in served.bundle.manifest.pairs)

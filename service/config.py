@@ -26,7 +26,9 @@ _KUBERNETES_NAME = re.compile(
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://\S+")
 _KINDS = {int: "whole number", float: "number", bool: "yes or no"}
 LOG_LEVELS = ("debug", "info", "warning", "error")
-NO_LIMIT = str(10**9)  # for programs that translate in their own process, where nobody else waits
+NO_LIMIT = str(10**9)
+# For programs that translate in their own process, where nobody else waits.
+ANY_QUEUE = {"max_queued_sentences": NO_LIMIT, "max_queued_tokens": NO_LIMIT}
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "models" / "bundles" / "default"
 
 

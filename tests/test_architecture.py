@@ -20,7 +20,7 @@ MAX_FUNCTION_LINES = 40
 LONGER_FOR_A_REASON: dict[str, str] = {}
 
 # Programs of models/ that run the path that serves; all others know texts and bundles only.
-RUN_THE_SERVING_PATH = {"aer", "distill", "evaluate", "export", "parity"}
+RUN_THE_SERVING_PATH = {"aer", "cases", "distill", "evaluate", "export", "held_out", "parity"}
 SHARED_WITH_TRAINING = {"service.text", "service.bundle", "service.errors"}
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime
-
 from service.bundle import DECODER, ENCODER, Bundle
 from service.errors import BundleError
+
+# Since 1.29 onnxruntime reports to its maker unless told not to before it is loaded. What runs here is
+# nobody else's business.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def normalize(text: str) -> str:
 
 def normalize_with_offsets(text: str) -> Normalized:
     """Return the same text as `normalize`, with the way back to the caller's characters."""
+    if _UNUSUAL.search(text) is None:
+        return Normalized(text, list(range(len(text))), list(range(1, len(text) + 1)))
     characters: list[str] = []
     starts: list[int] = []
     ends: list[int] = []

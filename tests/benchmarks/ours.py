@@ -41,7 +41,7 @@ class Ours:
     """The loop of a bundle, with the settings of a server unless others are given; threads follow the cores."""
 
     def __init__(self, bundle: Path, settings: Mapping[str, str] = DEFAULTS) -> None:
-        given = {"bundle": str(bundle), "max_queued_sentences": config.NO_LIMIT, **settings}
+        given = {"bundle": str(bundle), **config.ANY_QUEUE, **settings}
         served, _ = build(config.read(given, {}))
         self._loop = served.loop
         self._shift = served.bundle.manifest.alignment.shift

@@ -90,6 +90,17 @@ def test_every_pair_once_an_epoch(toy: Toy) -> None:
     assert 1 >= max(Counter(pairs.tolist()).values()) - min(Counter(pairs.tolist()).values())
 
 
+def test_a_small_corpus_does_not_crowd_a_batch(toy: Toy) -> None:
+    """
+    However few pairs there are, no batch holds one of them twice.
+    """
+    stream = batches(toy, weights={"toy.en-fr": 1.0})
+
+    plans = [plan for _, plan in first(stream, 100)]
+
+    assert all(len(plan) == len({pair for _, pair, _ in plan}) for plan in plans)
+
+
 def test_is_a_function_of_seed_and_position(toy: Toy) -> None:
     """
     A new stream that starts at a position goes on exactly as the old one did; another seed does not.

@@ -296,3 +296,5 @@ def test_publishing_from_the_command_line(tmp_path: Path) -> None:
     assert equal({name: value.half() for name, value in saved["average"].items()}, tensors)
     assert SHAPE.to_dict() == json.loads(metadata["shape"])
     assert [] == json.loads(metadata["guided"])
+    for name in ("checkpoint.pt", "w.safetensors"):
+        assert {"shape": SHAPE.to_dict(), "guided": []} == checkpoint.described(tmp_path / name)

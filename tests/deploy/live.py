@@ -1,0 +1,174 @@
+"""A server, load on it, and a Prometheus that watches: real processes on loopback, ended by their own ids."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from service.client import Client, ServerError
+from service.pb.dragoman.v1 import translation_pb2 as pb
+from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from tests.conftest import require_tool
+from tests.deploy.manifests import DEPLOY, ROOT
+
+# Few rows, so that sentences wait; a short queue, so that calls are refused.
+SLOW = {"DECODE_LOOPS": "1", "THREADS": "1", "MAX_RUNNING_SENTENCES": "2", "MAX_QUEUED_SENTENCES": "200"}
+TEXTS = [
+    "Where is the station?",
+    "The agreement on the European Economic Area was signed in August 1992 by twelve ministers.",
+    "Good morning.",
+]
+_START_SECONDS = 60.0
+
+
+@contextmanager
+def process(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program for a while; it is asked to end, and made to if it does not."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
+    with log.open("wb") as output:
+        running = subprocess.Popen(
+            command, stdout=output, stderr=output, cwd=ROOT, env={**inherited, **environment}
+        )
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(15)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[int, int]]:
+    """Run our server on free ports; yield that of the service and that of the metrics."""
+    log = folder / "server.log"
+    settings = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0", **SLOW}
+    environment = {f"DRAGOMAN_{name}": value for name, value in settings.items()}
+    with process([sys.executable, "-m", "service", "serve"], log, **environment) as running:
+        deadline = time.monotonic() + _START_SECONDS
+        while not (found := re.search(r"port (\d+), metrics on port (\d+)", log.read_text("utf-8"))):
+            assert running.poll() is None, log.read_text("utf-8")
+            assert time.monotonic() < deadline, "the server has not started"
+            time.sleep(0.1)
+        yield int(found[1]), int(found[2])
+
+
+class Prometheus:
+    """What a running Prometheus answers."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}"
+
+    def is_ready(self) -> bool:
+        """Tell whether queries are answered."""
+        try:
+            with urllib.request.urlopen(f"{self._address}/-/ready", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return what the API says."""
+        address = f"{self._address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            said = json.load(answer)
+        assert "success" == said["status"]
+        return said["data"]
+
+    def values(self, expression: str) -> list[float]:
+        """Return the values of an expression, now."""
+        return [float(sample["value"][1]) for sample in self.get("query", query=expression)["result"]]
+
+
+@contextmanager
+def prometheus(folder: Path, metrics_port: int) -> Iterator[Prometheus]:
+    """Run a Prometheus with our rules that reads our metrics every second."""
+    labels = {"namespace": "test", "pod": "dragoman-0"}  # those of a pod in Kubernetes
+    static = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": labels}
+    settings = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(DEPLOY / "monitoring/rules/*.yaml")],
+        "scrape_configs": [{"job_name": "dragoman", "static_configs": [static]}],
+    }
+    file = folder / "prometheus.yaml"
+    file.write_text(json.dumps(settings), "utf-8")  # JSON is YAML
+    port = _free_port()
+    command = [
+        require_tool("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+    ]  # fmt: skip
+    log = folder / "prometheus.log"
+    with process(command, log) as running:
+        watching = Prometheus(port)
+        deadline = time.monotonic() + _START_SECONDS
+        while not watching.is_ready():
+            assert running.poll() is None, log.read_text("utf-8")
+            assert time.monotonic() < deadline, "Prometheus has not started"
+            time.sleep(0.1)
+        yield watching
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Load:
+    """Calls that keep every series moving, the wrong and the abandoned ones too, until it is left."""
+
+    def __init__(self, port: int) -> None:
+        self._address = f"127.0.0.1:{port}"
+        self._stopped = threading.Event()
+        kinds = (self._translate, self._translate_back, self._ask_much, self._be_wrong, self._hang_up)
+        self._threads = [threading.Thread(target=self._repeat, args=(kind,), daemon=True) for kind in kinds]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _repeat(self, kind: Any) -> None:
+        with Client(self._address, timeout=20) as client:
+            while not self._stopped.wait(0.2):
+                with suppress(ServerError):  # refusals are part of the load
+                    kind(client)
+
+    def _translate(self, client: Client) -> None:
+        client.translate(TEXTS * 20, source="en", target="fr", alignment=True)
+
+    def _translate_back(self, client: Client) -> None:
+        client.translate(["Buenos días.", "¿Dónde está la estación?"] * 20, source="es", target="en")
+
+    def _ask_much(self, client: Client) -> None:
+        client.translate(TEXTS * 60, source="en", target="fr")  # fits into the queue, but not with the others
+
+    def _be_wrong(self, client: Client) -> None:
+        client.translate([], source="en", target="fr")
+
+    def _hang_up(self, client: Client) -> None:
+        request = pb.TranslateRequest(contents=TEXTS, source_language_code="en", target_language_code="es")
+        with grpc.insecure_channel(self._address) as channel:
+            call = TranslationServiceStub(channel).Translate.future(request, timeout=20)
+            self._stopped.wait(0.5)
+            call.cancel()
