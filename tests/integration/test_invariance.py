@@ -39,7 +39,7 @@ async def test_alone_or_in_a_crowd(default_bundle: Bundle, tokenizer: Tokenizer,
     )
 
     assert 0 == found
-    assert rows > 3  # there were neighbours
+    assert rows > 2  # there were neighbours, in each of the loops
 
 
 async def test_a_dynamic_range_is_noticed(
