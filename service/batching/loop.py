@@ -116,7 +116,8 @@ class Loop:
         if first is None or first.deadline == math.inf:
             return
         work = sum(sequence.work for sequence in sequences)
-        own = max(self.pace.own_seconds(sequence, self._rows()) for sequence in sequences)
+        rows = self._rows()
+        own = max(self.pace.own_seconds(sequence, rows) for sequence in sequences)
         remaining = first.deadline - now
         if remaining <= 0:
             raise DeadlinePassed("the deadline has passed")

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
+from service.engine.cache import Float
 from service.engine.runner import Step
 from service.text.tokenizer import EOS_ID
 from service.translation import Finish, Search
 
-Float = npt.NDArray[np.float32]
 MAX_PERIOD = 16  # pieces of the longest block whose repetition is noticed
 MAX_REPEATS = 4  # of a block in a row, unless the source does the like
 MIN_REPEATED = 12  # pieces, below which a model may still find its way out
@@ -53,14 +50,11 @@ class Hypothesis:
 
     def child(self, piece: int, log_probability: float, attention: Float) -> Hypothesis:
         """Return one that has the same past and goes on with a piece, in the same row for now."""
-        log_probability = min(log_probability, 0.0)
-        return Hypothesis(
-            self.row,
-            [*self.ids, piece],
-            [*self.log_probabilities, log_probability],
-            [*self.attention, (attention, self.row)],
-            self.total + log_probability,
+        child = Hypothesis(
+            self.row, self.ids.copy(), self.log_probabilities.copy(), self.attention.copy(), self.total
         )
+        child.append(piece, log_probability, attention)
+        return child
 
     def score(self, length_penalty: float) -> float:
         """Return what hypotheses of different lengths are compared by."""

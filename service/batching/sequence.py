@@ -12,13 +12,13 @@ import numpy as np
 from service.batching.search import (
     MAX_REPEATS,
     MIN_REPEATED,
-    Float,
     Hypothesis,
     expand,
     most_repetitions,
     num_candidates,
     repeated_block,
 )
+from service.engine.cache import Float
 from service.engine.runner import Step
 from service.errors import DeadlinePassed
 from service.text.tokenizer import BOS_ID, EOS_ID
@@ -73,7 +73,6 @@ class Sequence:
         priority: Lower joins first.
         deadline: On the loop's clock; of equal priority, the earlier joins first. After it the sentence is given up.
         caller: Whose it is; callers take turns.
-        turn: How many turns its caller has had before it, as far as is known when it begins to wait.
         arrival: Its number in the order of arrival.
         live: Hypotheses that go on, a row each; one until the first free choice.
         ended: Those that do not.
@@ -88,7 +87,6 @@ class Sequence:
     priority: int = 0
     deadline: float = math.inf
     caller: str = ""
-    turn: int = 0
     arrival: int = 0
     live: list[Hypothesis] = field(default_factory=lambda: [Hypothesis()])
     ended: list[Hypothesis] = field(default_factory=list)

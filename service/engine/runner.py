@@ -20,12 +20,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from service.engine.cache import Cache, close_gaps
+from service.engine.cache import Cache, Float, close_gaps
 from service.engine.session import Sessions
 from service.text.tokenizer import PAD_ID
 
 Int = npt.NDArray[np.int64]
-Float = npt.NDArray[np.float32]
 MULTIPLE = 8
 MAX_GROUP_TOKENS = 256  # of one pass through the encoder: more leave the processor's caches
 
