@@ -78,9 +78,7 @@ class Translator:
         for text, sentences in zip(texts, prepared, strict=True):
             of_text, results = results[: len(sentences)], results[len(sentences) :]
             assembly = _Assembly(self._description, text, sentences, options, prefix)
-            parts = [assembly.add(result) for result in of_text]
-            for done in assembly.done:
-                self._count(done, options)
+            parts = [self._counted(assembly.add(result), options) for result in of_text]
             self._metrics.characters.labels(options.pair).inc(len(text))
             flags = [flag for part in parts for flag in part.flags]
             whole = "".join(part.text for part in parts) if parts else text
@@ -128,6 +126,8 @@ class Translator:
     def _counted(self, part: Part, options: Options) -> Part:
         if part.sentence is not None:
             self._count(part.sentence, options)
+        for flag in part.flags:
+            self._metrics.fidelity_flags.labels(flag.kind.value).inc()
         return part
 
     def _count(self, done: TranslatedSentence, options: Options) -> None:
