@@ -10,10 +10,9 @@ import asyncio
 import logging
 import math
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -22,6 +21,8 @@ from google.protobuf.message import DecodeError, Message
 from service.errors import DeadlinePassed, DragomanError, InvalidRequest
 from service.metrics import SERVICE, Metrics
 from service.rpc import status
+from service.rpc.record import Record
+from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -32,36 +33,31 @@ class Call:
 
     Attributes:
         deadline: On the clock of `time.monotonic`; a stream may have none.
+        facts: What its line in the log and its span will say: figures and names, never a text.
     """
 
     request_id: str
     deadline: float
+    facts: dict[str, str | int] = field(default_factory=dict)
+
+    def add(self, **figures: int) -> None:
+        """Count something more of what the call asked for or cost."""
+        for name, figure in figures.items():
+            self.facts[name] = int(self.facts.get(name, 0)) + figure
 
 
 Method = Callable[[Any, Call], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 StreamMethod = Callable[[AsyncIterator[Any], Call, Send], Awaitable[None]]
-_MAX_REQUEST_ID = 128
-
-
-def request_id(context: Any) -> str:
-    """Return the caller's `x-request-id` if it is usable, else a new one."""
-    given = dict(context.invocation_metadata() or ()).get("x-request-id", "")
-    if (
-        isinstance(given, str)
-        and 0 < len(given) <= _MAX_REQUEST_ID
-        and given.isascii()
-        and given.isprintable()
-    ):
-        return given
-    return uuid.uuid4().hex
 
 
 class Calls:
     """Wraps methods into handlers."""
 
-    def __init__(self, metrics: Metrics, default_deadline_seconds: float) -> None:
-        self._metrics, self._default_deadline = metrics, default_deadline_seconds
+    def __init__(
+        self, metrics: Metrics, default_deadline_seconds: float, tracer: Tracer | None = None
+    ) -> None:
+        self._metrics, self._default_deadline, self._tracer = metrics, default_deadline_seconds, tracer
         self.running = 0  # calls of our service, not those that watch its health
 
     def service(
@@ -102,19 +98,22 @@ class Calls:
 
     @asynccontextmanager
     async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[Call]:
-        """Count and time a call, keep it within its deadline, and turn errors into statuses."""
+        """Count, time and record a call, keep it within its deadline, and turn errors into statuses."""
         began = time.monotonic()
+        record = Record(f"{labels[1]}/{labels[2]}", context, self._tracer)
         code = grpc.StatusCode.CANCELLED  # until proved otherwise
         self.running += 1
         self._metrics.started.labels(*labels).inc()
         try:
-            async with self._bounded(labels[0], context) as call:
+            context.set_trailing_metadata(record.trailers)
+            async with self._bounded(labels[0], context, record) as call:
                 yield call
             code = grpc.StatusCode.OK
         except DragomanError as error:
             code = status.code_of(error)
             self._metrics.rejected.labels(error.reason).inc()
-            await context.abort(code, error.message, status.trailers(error))
+            record.facts["reason"] = error.reason
+            await context.abort(code, error.message, (*status.trailers(error), *record.trailers))
         except asyncio.CancelledError:
             if context.time_remaining() == 0:  # gRPC itself may notice before we do
                 code = grpc.StatusCode.DEADLINE_EXCEEDED
@@ -122,26 +121,27 @@ class Calls:
         finally:
             self.running -= 1
             self._metrics.handled.labels(*labels, code.name).inc()
-            self._metrics.handling_seconds.labels(*labels).observe(time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self._metrics.handling_seconds.labels(*labels).observe(seconds)
+            record.end(code.name, seconds)
 
     @asynccontextmanager
-    async def _bounded(self, kind: str, context: Any) -> AsyncIterator[Call]:
+    async def _bounded(self, kind: str, context: Any, record: Record) -> AsyncIterator[Call]:
         """Run a call within its deadline, and turn what nobody expected into our own error."""
-        id_ = request_id(context)
         seconds = context.time_remaining()
         if seconds is None:
             seconds = self._default_deadline if kind == "unary" else math.inf  # each text has its own
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
-                yield Call(id_, time.monotonic() + seconds)
+                yield Call(record.request_id, time.monotonic() + seconds, record.facts)
         except TimeoutError:
             raise DeadlinePassed(f"not finished within {seconds:.1f} s") from None
         except DragomanError as error:
             if status.code_of(error) is not grpc.StatusCode.INTERNAL:
                 raise
-            raise self._unexpected(error, id_) from None
+            raise self._unexpected(error, record.request_id) from None
         except Exception as error:  # noqa: BLE001 - a stack trace is for the log, not for the caller
-            raise self._unexpected(error, id_) from None
+            raise self._unexpected(error, record.request_id) from None
 
     def _unexpected(self, error: Exception, id_: str) -> DragomanError:
         log.error("call failed", exc_info=error, extra={"request_id": id_})

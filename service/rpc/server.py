@@ -18,6 +18,7 @@ from service.rpc.calls import Calls
 from service.rpc.health import Health
 from service.rpc.served import Served
 from service.rpc.servicer import Servicer
+from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
@@ -27,7 +28,7 @@ _FLUSH_SECONDS = 1.0  # for the last replies to reach the wire
 class Server:
     """One gRPC server: ready after `start`, gone after `drain`."""
 
-    def __init__(self, served: Served, metrics: Metrics) -> None:
+    def __init__(self, served: Served, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._served = served
         settings = served.settings
         self._grpc = grpc.aio.server(
@@ -37,7 +38,7 @@ class Server:
                 ("grpc.max_send_message_length", -1),  # soft alignments of a large request outgrow it
             ]
         )
-        self._calls = Calls(metrics, settings.default_deadline_seconds)
+        self._calls = Calls(metrics, settings.default_deadline_seconds, tracer)
         self._grpc.add_generic_rpc_handlers((Servicer(served).handlers(self._calls),))
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)

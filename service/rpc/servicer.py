@@ -15,7 +15,7 @@ from service.rpc import replies
 from service.rpc.calls import Call, Calls, Send
 from service.rpc.requests import Checks, locate_words
 from service.rpc.served import Served
-from service.rpc.streaming import TextStream
+from service.rpc.streaming import TextStream, pack_cost
 from service.translation import Options, TranslatedSentence
 
 
@@ -41,6 +41,8 @@ class Servicer:
     async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
         """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
         options = replace(self._checks.options(request), deadline=call.deadline)
+        call.facts.update(pair=options.pair, model=self._model)
+        call.add(texts=len(request.contents), code_points=sum(map(len, request.contents)))
         self._checks.sizes("contents", request.contents)
         errors: dict[int, DragomanError] = {}
         for index, text in enumerate(request.contents):
@@ -63,7 +65,7 @@ class Servicer:
             sentences += translation.sentences
             packed = replies.pack_translation(text, translation, options, self._model, request.output)
             reply.translations.append(packed)
-        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, call.request_id))
+        reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
         return reply
 
     async def stream_translate(self, requests: AsyncIterator[Any], call: Call, send: Send) -> None:
@@ -74,7 +76,9 @@ class Servicer:
     async def align(self, request: Any, call: Call) -> pb.AlignResponse:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
         options = replace(self._checks.options(request, aligns=True), deadline=call.deadline)
+        call.facts.update(pair=options.pair, model=self._model)
         pairs = [_joined(pair) for pair in request.pairs]
+        call.add(texts=len(pairs), code_points=sum(len(source) + len(target) for source, target in pairs))
         self._checks.sizes("pairs", [source + target for source, target in pairs])
         try:
             async with asyncio.TaskGroup() as group:  # if one cannot be queued, none need go on
@@ -96,7 +100,7 @@ class Servicer:
                 continue
             sentences.append(outcome[0])
             reply.alignments.append(outcome[1])
-        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, call.request_id))
+        reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
         return reply
 
     async def _align_pair(

@@ -13,6 +13,7 @@ from service.metrics import Metrics
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.rpc.served import Served
 from service.rpc.server import Server
+from service.tracing import Tracer
 
 
 class Running:
@@ -28,10 +29,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running(**settings: str) -> AsyncIterator[Running]:
+async def running(tracer: Tracer | None = None, **settings: str) -> AsyncIterator[Running]:
     """Run a server on a free port for a while."""
     served, metrics = build(config.read({"host": "127.0.0.1", "port": "0", **settings}, {}))
-    server = Server(served, metrics)
+    server = Server(served, metrics, tracer)
     port = await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
