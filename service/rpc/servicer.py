@@ -42,6 +42,7 @@ class Servicer:
         """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
         options = replace(self._checks.options(request), deadline=call.deadline)
         call.facts.update(pair=options.pair, model=self._model)
+        self._checks.count("contents", len(request.contents))
         call.add(texts=len(request.contents), code_points=sum(map(len, request.contents)))
         self._checks.sizes("contents", request.contents)
         errors: dict[int, DragomanError] = {}
@@ -77,6 +78,7 @@ class Servicer:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
         options = replace(self._checks.options(request, aligns=True), deadline=call.deadline)
         call.facts.update(pair=options.pair, model=self._model)
+        self._checks.count("pairs", len(request.pairs))
         pairs = [_joined(pair) for pair in request.pairs]
         call.add(texts=len(pairs), code_points=sum(len(source) + len(target) for source, target in pairs))
         self._checks.sizes("pairs", [source + target for source, target in pairs])
