@@ -19,8 +19,9 @@ from service.tracing import Tracer
 class Running:
     """A server, and a client's view of it."""
 
-    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any) -> None:
+    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any, address: str) -> None:
         self.server, self.served, self.metrics, self.channel = server, served, metrics, channel
+        self.address = address
         self.stub: Any = TranslationServiceStub(channel)
 
     def value(self, name: str, **labels: str) -> float:
@@ -35,8 +36,9 @@ async def running(tracer: Tracer | None = None, **settings: str) -> AsyncIterato
     server = Server(served, metrics, tracer)
     port = await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Running(server, served, metrics, channel)
+        address = f"127.0.0.1:{port}"
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield Running(server, served, metrics, channel, address)
     finally:  # also when a test fails, or the process would never end
         await server.drain()
 
