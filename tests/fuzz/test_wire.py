@@ -207,7 +207,7 @@ def test_enormous_messages(server: Watched, scale: Scale, results: dict[str, Any
         server.normal_call()
         waited = time.monotonic() - began
         code = outcome.result()
-        assert (expected, True) == (code, waited < 3), (number, method, waited)
+        assert (expected, True) == (code, waited < 5), (number, method, waited)
         codes[code] = codes.get(code, 0) + 1
         server.check()
 

@@ -24,6 +24,9 @@ LIMITS = {
     "MAX_CODE_POINTS": "2000", "MAX_CALL_CODE_POINTS": "10000", "MAX_TEXTS": "32", "DEFAULT_DEADLINE_SECONDS": "5",
 }  # fmt: skip
 MAX_GROWTH_BYTES = 192 * 2**20  # of caches and allocators that had not met their largest request yet
+MAX_NEW_THREADS = (
+    10  # asyncio's, which split long texts, and gRPC's: both make them one by one, up to a limit
+)
 MAX_NORMAL_SECONDS = 10.0
 _START_SECONDS = 60.0
 _OF_GRPC = re.compile(r"[IWE]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \w+\.cc:\d+\] ")  # one line on what a client did
@@ -135,7 +138,10 @@ class Watched:
         while True:
             now = self.held()
             grown = now.resident_bytes - self.first.resident_bytes
-            is_flat = now.threads <= self.first.threads + 2 and now.descriptors <= self.first.descriptors + 2
+            is_flat = (
+                now.threads <= self.first.threads + MAX_NEW_THREADS
+                and now.descriptors <= self.first.descriptors + 2
+            )
             if is_flat and grown <= MAX_GROWTH_BYTES:
                 return now
             assert time.monotonic() < deadline, f"{self.first} has become {now}"
