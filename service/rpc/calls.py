@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from service.errors import DeadlinePassed, DragomanError, InvalidRequest
 from service.metrics import SERVICE, Metrics
 from service.rpc import status
-from service.rpc.access import Access
+from service.rpc.access import Access, Gate
 from service.security.guard import Caller
 from service.security.memory import Memory
 
@@ -85,7 +85,16 @@ class Calls:
             name: grpc.stream_stream_rpc_method_handler(self._stream(name, request_type, stream))
             for name, (request_type, stream) in streams.items()
         }
-        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+        return Gate(SERVICE, handlers, self._access, self._refusal)
+
+    def _refusal(self, name: str, error: DragomanError) -> Any:
+        kind = "bidi_stream" if name.startswith("Stream") else "unary"
+
+        async def handle(payloads: AsyncIterator[bytes], context: Any) -> None:
+            async with self._observed((kind, SERVICE, name), context):
+                raise error
+
+        return handle
 
     def _unary(self, name: str, request_type: type[Message], method: Method) -> Any:
         async def handle(payload: bytes, context: Any) -> bytes:
