@@ -46,6 +46,7 @@ def build(settings: Settings) -> tuple[Served, Metrics]:
         max_waiting=settings.max_queued_sentences,
         max_work=settings.max_queued_tokens,
         max_overtaken=settings.max_overtaken,
+        max_caller_share=settings.max_caller_share,
     )
     workers = [_worker(sessions, checked, waiting, settings) for _ in range(loops)]
     loop = Loop(waiting, workers, metrics)

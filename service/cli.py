@@ -28,6 +28,10 @@ from service.errors import ConfigError, DragomanError, NotServed, StartupError
 from service.metrics import Metrics
 from service.rpc.served import Served
 from service.rpc.server import Server, serve_until_stopped
+from service.security.command import add_flags as add_key_flags
+from service.security.command import keys
+from service.security.credentials import add_flags as add_connection_flags
+from service.security.credentials import of_command
 from service.text.languages import primary_language
 from service.translation import MAX_BEAM_SIZE, Options, Search, Translation
 from service.translator import Translator
@@ -63,9 +67,10 @@ def _metrics_server(settings: Settings, metrics: Metrics) -> Iterator[int | None
         yield None
         return
     try:
-        server, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
+        host = settings.metrics_host or settings.host
+        server, thread = start_http_server(settings.metrics_port, host, metrics.registry)
     except OSError as error:
-        address = f"{settings.host}:{settings.metrics_port}"
+        address = f"{host}:{settings.metrics_port}"
         raise StartupError(f"cannot serve metrics on {address}: {error.strerror}") from None
     try:
         yield server.server_port
@@ -81,7 +86,7 @@ async def _serve(served: Served, metrics: Metrics, announce: Callable[[int], Non
 
 def demo() -> None:
     """Start a server, translate one sentence twice over gRPC, draw the alignments, stop."""
-    asyncio.run(_demo(config.read({"host": "127.0.0.1", "port": "0"}, os.environ)))
+    asyncio.run(_demo(config.read({"host": "127.0.0.1", "port": "0", **config.OPEN}, os.environ)))
 
 
 async def _demo(settings: Settings) -> None:
@@ -117,6 +122,10 @@ def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Opt
         served.loop.close()
 
 
+def _client(arguments: argparse.Namespace) -> Client:
+    return Client(arguments.server, credentials=of_command(arguments, os.environ))
+
+
 @contextmanager
 def _backend(arguments: argparse.Namespace) -> Iterator[Translate]:
     """Yield a function that translates: on a server, or in this process."""
@@ -124,7 +133,7 @@ def _backend(arguments: argparse.Namespace) -> Iterator[Translate]:
     search = Search(arguments.beam, arguments.alternatives)
     if arguments.server:
         pair = {"source": arguments.source, "target": arguments.target}
-        with Client(arguments.server) as client:
+        with _client(arguments) as client:
             yield lambda texts: client.translate(texts, **pair, alignment=is_drawn, search=search)
         return
     with _in_process(arguments) as (translator, options):
@@ -161,7 +170,7 @@ def align(arguments: argparse.Namespace) -> None:
     """Align a given sentence pair and draw it."""
     source, target = arguments.source_text, arguments.target_text
     if arguments.server:
-        with Client(arguments.server) as client:
+        with _client(arguments) as client:
             [done] = client.align([(source, target)], source=arguments.source, target=arguments.target)
     else:
         with _in_process(arguments) as (translator, options):
@@ -174,7 +183,7 @@ def align(arguments: argparse.Namespace) -> None:
 
 def models(arguments: argparse.Namespace) -> None:
     """Print what a server serves."""
-    with Client(arguments.server) as client:
+    with _client(arguments) as client:
         print(json.dumps(client.models(), indent=2, ensure_ascii=False))
 
 
@@ -213,6 +222,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--svg", type=Path, metavar="FILE", help="write the alignment as a picture")
     listed = commands.add_parser("models", help="say what a server serves")
     listed.add_argument("--server", default="localhost:50051", metavar="HOST:PORT")
+    for command in (add, pair, listed):
+        add_connection_flags(command)
+    add_key_flags(commands.add_parser("keys", help="make, list and revoke API keys of a server"))
     add_bench_flags(commands.add_parser("bench", help="measure a server under load", allow_abbrev=False))
     checked = commands.add_parser("check", help="check a bundle")
     checked.add_argument("bundle", type=Path)
@@ -231,6 +243,7 @@ def _run(arguments: argparse.Namespace) -> None:
     else:
         commands = {
             "translate": translate, "align": align, "models": models, "bench": bench, "check": check,
+            "keys": keys,
         }  # fmt: skip
         commands[arguments.command](arguments)
     sys.stdout.flush()

@@ -20,6 +20,7 @@ from grpc_status import rpc_status
 from service.alignment import AlignedWords, Link, membership, word_weights
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from service.security.credentials import NONE, Credentials
 from service.text.spans import Span
 from service.translation import (
     GREEDY,
@@ -60,13 +61,23 @@ class ServerError(Exception):
 class Client:
     """A connection to one server. Safe to share between threads; close it, or use it in a `with`."""
 
-    def __init__(self, address: str, *, timeout: float = 60.0) -> None:
+    def __init__(self, address: str, *, timeout: float = 60.0, credentials: Credentials = NONE) -> None:
         """Prepare a connection to `host:port`; the first call opens it.
 
         Args:
             timeout: Deadline of each call, in seconds.
+            credentials: API key, TLS, client certificate.
+
+        Raises:
+            OSError: A file of the credentials cannot be read.
         """
-        self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+        options = [("grpc.max_receive_message_length", -1)]
+        secure, self._metadata = credentials.channel(), credentials.metadata()
+        self._channel = (
+            grpc.secure_channel(address, secure, options)
+            if secure
+            else grpc.insecure_channel(address, options)
+        )
         self._stub = TranslationServiceStub(self._channel)
         self._timeout = timeout
 
@@ -146,7 +157,7 @@ class Client:
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
-            return method(request, timeout=self._timeout)
+            return method(request, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise _server_error(error) from None
 

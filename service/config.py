@@ -17,8 +17,8 @@ from typing import Any
 from service.errors import ConfigError, quoted
 
 PREFIX = "DRAGOMAN_"
-# Names that belong to training, in whose shell a server may well be started.
-FOREIGN = {"DRAGOMAN_DATA", "DRAGOMAN_RUNS"}
+# Names that belong to training and to clients, in whose shell a server may well be started.
+FOREIGN = {"DRAGOMAN_DATA", "DRAGOMAN_RUNS", "DRAGOMAN_API_KEY"}
 # What Kubernetes tells every pod about a Service called `dragoman` or `dragoman-...`.
 _KUBERNETES_NAME = re.compile(
     r"DRAGOMAN_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
@@ -29,6 +29,10 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 NO_LIMIT = str(10**9)
 # For programs that translate in their own process, where nobody else waits.
 ANY_QUEUE = {"max_queued_sentences": NO_LIMIT, "max_queued_tokens": NO_LIMIT}
+# For a server that only its own process calls.
+OPEN = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca", "api_key_file"), "") | {
+    "health_port": "-1"
+}
 DEFAULT_BUNDLE = Path(__file__).resolve().parent.parent / "models" / "bundles" / "default"
 
 
@@ -44,6 +48,10 @@ class Settings:
 
     host: str = _setting("0.0.0.0", "address to listen on; 127.0.0.1 keeps other machines out")
     port: int = _setting(50051, "port of the gRPC service; 0 takes a free one", 0, 65535)
+    health_port: int = _setting(
+        -1, "port for health alone, always in plain text, for probes that speak no TLS; -1: none", -1, 65535
+    )
+    metrics_host: str = _setting("", "address of /metrics, to keep it inside; empty: that of the service")
     metrics_port: int = _setting(9464, "port of /metrics, 0: a free one, -1: none", -1, 65535)
     bundle: Path = _setting(DEFAULT_BUNDLE, "directory of the model")  # noqa: RUF009 - a Path is immutable
     decode_loops: int = _setting(
@@ -86,6 +94,51 @@ class Settings:
     )
     default_deadline_seconds: float = _setting(
         60.0, "time for calls that bring no deadline; lower it if callers give up earlier", 0.1
+    )
+    max_caller_share: float = _setting(
+        0.5,
+        "part of the queue that one caller may fill, if callers are known; lower for many callers",
+        0.01,
+        1,
+    )
+    max_held_bytes: int = _setting(
+        64 * 1024 * 1024, "bytes of requests of all running calls; more take more memory", 1024
+    )
+    max_metadata_bytes: int = _setting(
+        16 * 1024, "bytes of metadata of one call; raise it for large tokens of a proxy", 1024, 2**20
+    )
+    max_connection_streams: int = _setting(
+        1000,
+        "calls at once on one connection; more wait at the client, raise it behind a proxy",
+        1,
+        2**31 - 1,
+    )
+    max_connection_age_seconds: float = _setting(
+        300.0, "age at which a connection is ended, so that clients see new replicas; 0: never", 0, 10**6
+    )
+    max_connection_grace_seconds: float = _setting(
+        3600.0, "time for calls on such a connection; raise it for streams that take longer", 1, 10**6
+    )
+    keepalive_seconds: float = _setting(
+        60.0, "silence after which a client is asked whether it lives; more saves traffic", 0.1, 10**6
+    )
+    keepalive_timeout_seconds: float = _setting(
+        20.0, "time for that answer; longer on networks that stall", 0.1, 10**6
+    )
+    min_ping_seconds: float = _setting(
+        10.0, "time between two pings of a client; lower it for clients that ping oftener", 0, 10**6
+    )
+    max_ping_strikes: int = _setting(
+        2, "earlier pings than that before a connection is ended; 0 never ends it", 0, 1000
+    )
+    tls_certificate: str = _setting("", "PEM file of our certificate and its chain; set it to encrypt")
+    tls_key: str = _setting("", "PEM file of its private key; set it with the certificate")
+    tls_client_ca: str = _setting(
+        "", "PEM file of those who sign client certificates, which are then required; set it for mutual TLS"
+    )
+    api_key_file: str = _setting("", "file of API keys, by `dragoman keys`; set it to let in nobody else")
+    security_reload_seconds: float = _setting(
+        5.0, "how often certificates and keys are looked at; lower to revoke faster", 0.05, 3600
     )
     drain_seconds: float = _setting(
         30.0, "time for running calls after SIGTERM; keep below the grace period of the platform", 0

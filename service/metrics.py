@@ -19,7 +19,8 @@ REASONS = (
     "PREFIX_NEEDS_ONE_SENTENCE",
     "NOT_YET_SERVED", "MALFORMED_MESSAGE", "TOO_MANY_TEXTS", "TEXT_TOO_LONG", "REQUEST_TOO_LONG",
     "LANGUAGE_NOT_SERVED", "PAIR_NOT_SERVED", "MODEL_NOT_SERVED", "VERSION_NOT_SERVED",
-    "QUEUE_FULL", "DEADLINE_TOO_SHORT", "DEADLINE_PASSED", "STARTING", "DRAINING", "INTERNAL_ERROR",
+    "QUEUE_FULL", "MEMORY_FULL", "QUOTA_EXHAUSTED", "CREDENTIAL_MISSING", "CREDENTIAL_INVALID", "NOT_ALLOWED",
+    "DUPLICATE_ID", "DEADLINE_TOO_SHORT", "DEADLINE_PASSED", "STARTING", "DRAINING", "INTERNAL_ERROR",
 )  # fmt: skip
 METHODS = ("Translate", "StreamTranslate", "Align", "DetectLanguage", "ListModels")
 SERVICE = "dragoman.v1.TranslationService"
@@ -87,6 +88,13 @@ class Metrics:
         self.rejected = Counter("dragoman_rejected", "Calls refused.", ["reason"], registry=registry)
         for reason in REASONS:
             self.rejected.labels(reason)
+        self.security_reloads = Counter(
+            "dragoman_security_reloads", "Changed certificates and key files, read again.",
+            ["file", "result"], registry=registry,
+        )  # fmt: skip
+        for file in ("certificate", "keys"):
+            for result in ("ok", "failed"):
+                self.security_reloads.labels(file, result)
 
     def _add_model(self, registry: CollectorRegistry) -> None:
         """Add what does not change while the server runs."""

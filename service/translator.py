@@ -212,6 +212,7 @@ class Translator:
             forced=forced,
             priority=int(options.is_bulk),
             deadline=options.deadline,
+            caller=options.caller,
         )
 
     async def _run(self, sequences: list[Sequence]) -> list[Result]:

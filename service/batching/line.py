@@ -25,10 +25,12 @@ class _Caller:
     """One caller's waiting sentences, by priority, then deadline, then arrival.
 
     Attributes:
+        work: Of all that wait, in pieces.
         served: Work done for it, in pieces, on a common clock: who begins to wait starts where others are.
     """
 
     served: float
+    work: int = 0
     waiting: list[Sequence] = field(default_factory=list)
 
     @property
@@ -44,15 +46,24 @@ class Line:
     to join is the oldest: no more than 3 newer ones for each of the k, and for the sentence itself.
     """
 
-    def __init__(self, *, max_waiting: int = 2**31, max_work: int = 2**31, max_overtaken: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        max_waiting: int = 2**31,
+        max_work: int = 2**31,
+        max_overtaken: int = 64,
+        max_caller_share: float = 1.0,
+    ) -> None:
         """Start empty.
 
         Args:
             max_waiting: Sentences that may wait.
             max_work: Pieces, to be read and written, that may wait.
             max_overtaken: How many newer sentences may go before any one; the bound on waiting.
+            max_caller_share: Part of the line that one caller may fill; callers without a name may fill it all.
         """
         self._max_waiting, self._max_work, self._max_overtaken = max_waiting, max_work, max_overtaken
+        self._max_caller_share = max_caller_share
         self._callers: dict[str, _Caller] = {}
         self._by_arrival: OrderedDict[int, Sequence] = OrderedDict()
         self._arrived = 0
@@ -81,8 +92,16 @@ class Line:
                 raise OverLimit(
                     f"{unit} in one call", field="contents", limit=limit, actual=count, reason="REQUEST_TOO_LONG"
                 )  # fmt: skip
-        if self._is_full(len(sequences), work):
+        caller = sequences[0].caller if sequences else ""
+        if self._is_full(len(sequences), work) or self._has_its_share(caller, len(sequences), work):
             self._drop_lost(now)  # done only when their places are needed
+        if self._has_its_share(caller, len(sequences), work):
+            raise QueueFull(
+                f"{len(self._callers[caller].waiting):,} of your sentences are waiting and {len(sequences):,} more "
+                f"asked for, the limit is {self._max_caller_share:.0%} of {self._max_waiting:,} "
+                f"({self._max_work:,} pieces)",
+                retry_seconds=retry_seconds,
+            )
         if self._is_full(len(sequences), work):
             raise QueueFull(
                 f"{len(self):,} sentences ({self.work:,} pieces) are waiting and {len(sequences):,} ({work:,}) "
@@ -92,6 +111,15 @@ class Line:
 
     def _is_full(self, count: int, work: int) -> bool:
         return len(self) + count > self._max_waiting or self.work + work > self._max_work
+
+    def _has_its_share(self, caller: str, count: int, work: int) -> bool:
+        """Tell whether others need the places; whoever has nothing in the line may always put in a call."""
+        own = self._callers.get(caller) if caller else None
+        if own is None:
+            return False
+        count, work = count + len(own.waiting), work + own.work
+        share = self._max_caller_share
+        return count > share * self._max_waiting or work > share * self._max_work
 
     def work_before(self, sequence: Sequence) -> int:
         """Return the pieces of those that would go before a sentence that does not wait yet."""
@@ -108,6 +136,7 @@ class Line:
         self._by_arrival[sequence.arrival] = sequence
         caller = self._callers.setdefault(sequence.caller, _Caller(self._served))
         insort(caller.waiting, sequence, key=_urgency)
+        caller.work += sequence.work
         self.work += sequence.work
         self.rows += sequence.search.beam_size
 
@@ -141,7 +170,8 @@ class Line:
         return next(iter(self._by_arrival.values()), None)
 
     def _remove(self, sequence: Sequence) -> None:
-        waiting = self._callers[sequence.caller].waiting
+        caller = self._callers[sequence.caller]
+        waiting, caller.work = caller.waiting, caller.work - sequence.work
         del waiting[bisect_left(waiting, _urgency(sequence), key=_urgency)]
         if not waiting:
             del self._callers[sequence.caller]

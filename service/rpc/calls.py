@@ -22,6 +22,9 @@ from google.protobuf.message import DecodeError, Message
 from service.errors import DeadlinePassed, DragomanError, InvalidRequest
 from service.metrics import SERVICE, Metrics
 from service.rpc import status
+from service.rpc.access import Access, Gate
+from service.security.guard import Caller
+from service.security.memory import Memory
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +35,14 @@ class Call:
 
     Attributes:
         deadline: On the clock of `time.monotonic`; a stream may have none.
+        caller: Whose call it is, and what its quota is charged with.
+        memory: Where bytes of its requests are held.
     """
 
     request_id: str
     deadline: float
+    caller: Caller
+    memory: Memory
 
 
 Method = Callable[[Any, Call], Awaitable[Message]]
@@ -60,8 +67,8 @@ def request_id(context: Any) -> str:
 class Calls:
     """Wraps methods into handlers."""
 
-    def __init__(self, metrics: Metrics, default_deadline_seconds: float) -> None:
-        self._metrics, self._default_deadline = metrics, default_deadline_seconds
+    def __init__(self, metrics: Metrics, default_deadline_seconds: float, access: Access) -> None:
+        self._metrics, self._default_deadline, self._access = metrics, default_deadline_seconds, access
         self.running = 0  # calls of our service, not those that watch its health
 
     def service(
@@ -78,13 +85,22 @@ class Calls:
             name: grpc.stream_stream_rpc_method_handler(self._stream(name, request_type, stream))
             for name, (request_type, stream) in streams.items()
         }
-        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+        return Gate(SERVICE, handlers, self._access, self._refusal)
+
+    def _refusal(self, name: str, error: DragomanError) -> Any:
+        kind = "bidi_stream" if name.startswith("Stream") else "unary"
+
+        async def handle(payloads: AsyncIterator[bytes], context: Any) -> None:
+            async with self._observed((kind, SERVICE, name), context):
+                raise error
+
+        return handle
 
     def _unary(self, name: str, request_type: type[Message], method: Method) -> Any:
         async def handle(payload: bytes, context: Any) -> bytes:
             async with self._observed(("unary", SERVICE, name), context) as call:
-                request = _parse(request_type, payload)
-                reply = await method(request, call)
+                with call.memory.holding(len(payload)):
+                    reply = await method(_parse(request_type, payload), call)
                 return reply.SerializeToString()
             raise AssertionError("a failed call is aborted. This is a bug.")
 
@@ -108,7 +124,7 @@ class Calls:
         self.running += 1
         self._metrics.started.labels(*labels).inc()
         try:
-            async with self._bounded(labels[0], context) as call:
+            async with self._bounded(labels, context) as call:
                 yield call
             code = grpc.StatusCode.OK
         except DragomanError as error:
@@ -125,15 +141,17 @@ class Calls:
             self._metrics.handling_seconds.labels(*labels).observe(time.monotonic() - began)
 
     @asynccontextmanager
-    async def _bounded(self, kind: str, context: Any) -> AsyncIterator[Call]:
+    async def _bounded(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[Call]:
         """Run a call within its deadline, and turn what nobody expected into our own error."""
+        kind, _, name = labels
         id_ = request_id(context)
         seconds = context.time_remaining()
         if seconds is None:
             seconds = self._default_deadline if kind == "unary" else math.inf  # each text has its own
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
-                yield Call(id_, time.monotonic() + seconds)
+                caller = self._access.caller(name, context)
+                yield Call(id_, time.monotonic() + seconds, caller, self._access.memory)
         except TimeoutError:
             raise DeadlinePassed(f"not finished within {seconds:.1f} s") from None
         except DragomanError as error:

@@ -189,7 +189,7 @@ def locate_words(field: str, text: str, words: Sequence[str]) -> list[Span] | No
     for index, word in enumerate(words):
         start = text.find(word, end) if word else -1
         if start < 0:
-            message = f"{field}[{index}]: {quoted(word)} does not occur in the text after the words before it"
+            message = f"{field}[{index}] does not occur in the text after the words before it"  # never shown
             raise InvalidRequest(message, field=f"{field}[{index}]", reason="WORDS_NOT_IN_TEXT")
         end = start + len(word)
         spans.append(Span(start, end))

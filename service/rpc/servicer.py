@@ -40,7 +40,7 @@ class Servicer:
 
     async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
         """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
-        options = replace(self._checks.options(request), deadline=call.deadline)
+        options = replace(self._checks.options(request), deadline=call.deadline, caller=call.caller.id)
         self._checks.sizes("contents", request.contents)
         errors: dict[int, DragomanError] = {}
         for index, text in enumerate(request.contents):
@@ -51,7 +51,8 @@ class Servicer:
         good = [text for index, text in enumerate(request.contents) if index not in errors]
         if not good:
             raise errors[0]
-        done = iter(await self._translator.translate(good, options))
+        with call.caller.charged(sum(map(len, good))):
+            done = iter(await self._translator.translate(good, options))
         reply = pb.TranslateResponse()
         sentences: list[TranslatedSentence] = []
         for index, text in enumerate(request.contents):
@@ -73,18 +74,12 @@ class Servicer:
 
     async def align(self, request: Any, call: Call) -> pb.AlignResponse:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
-        options = replace(self._checks.options(request, aligns=True), deadline=call.deadline)
-        pairs = [_joined(pair) for pair in request.pairs]
-        self._checks.sizes("pairs", [source + target for source, target in pairs])
-        try:
-            async with asyncio.TaskGroup() as group:  # if one cannot be queued, none need go on
-                tasks = [
-                    group.create_task(self._align_pair(f"pairs[{index}]", pair, options, request.output))
-                    for index, pair in enumerate(request.pairs)
-                ]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        outcomes = [task.result() for task in tasks]
+        options = self._checks.options(request, aligns=True)
+        options = replace(options, deadline=call.deadline, caller=call.caller.id)
+        texts = ["".join(_joined(pair)) for pair in request.pairs]
+        self._checks.sizes("pairs", texts)
+        with call.caller.charged(sum(map(len, texts))):
+            outcomes = await self._align_all(request.pairs, options, request.output)
         errors = [outcome for outcome in outcomes if isinstance(outcome, InvalidRequest)]
         if len(errors) == len(outcomes):
             raise errors[0]
@@ -98,6 +93,20 @@ class Servicer:
             reply.alignments.append(outcome[1])
         reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, call.request_id))
         return reply
+
+    async def _align_all(
+        self, pairs: Any, options: Options, output: Any
+    ) -> list[tuple[TranslatedSentence, pb.Sentence] | InvalidRequest]:
+        """Align pairs side by side; what is wrong with all of them is raised as one error."""
+        try:
+            async with asyncio.TaskGroup() as group:  # if one cannot be queued, none need go on
+                tasks = [
+                    group.create_task(self._align_pair(f"pairs[{index}]", pair, options, output))
+                    for index, pair in enumerate(pairs)
+                ]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
 
     async def _align_pair(
         self, field: str, pair: Any, options: Options, output: Any
@@ -119,7 +128,8 @@ class Servicer:
 
     async def list_models(self, request: Any, call: Call) -> pb.ListModelsResponse:
         """Say what is served, within which limits, on what."""
-        return replies.pack_models(self._served)
+        with call.caller.charged():
+            return replies.pack_models(self._served)
 
 
 def _joined(pair: Any) -> tuple[str, str]:

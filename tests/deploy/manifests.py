@@ -16,7 +16,6 @@ Resource = dict[str, Any]
 OVERLAYS = {
     "minimal": DEPLOY / "overlays/minimal",
     "production": DEPLOY / "overlays/production",
-    "tls": ROOT / "tests/deploy/overlays/tls",  # a component that no overlay uses yet
 }
 
 
@@ -83,10 +82,3 @@ def rendered(name: str) -> Rendered:
 def read(path: str) -> Any:
     """Return a YAML file of `deploy/`."""
     return yaml.safe_load((DEPLOY / path).read_text("utf-8"))
-
-
-def env_file(path: str) -> dict[str, str]:
-    """Return the settings that a file of `deploy/` names."""
-    lines = (DEPLOY / path).read_text("utf-8").splitlines()
-    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
-    return {name: value for name, _, value in pairs}

@@ -18,7 +18,8 @@ from service.rpc.server import Server
 class Running:
     """A server, and a client's view of it."""
 
-    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any) -> None:
+    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any, port: int) -> None:
+        self.port = port
         self.server, self.served, self.metrics, self.channel = server, served, metrics, channel
         self.stub: Any = TranslationServiceStub(channel)
 
@@ -31,11 +32,15 @@ class Running:
 async def running(**settings: str) -> AsyncIterator[Running]:
     """Run a server on a free port for a while."""
     served, metrics = build(config.read({"host": "127.0.0.1", "port": "0", **settings}, {}))
-    server = Server(served, metrics)
-    port = await server.start()
+    try:
+        server = Server(served, metrics)
+        port = await server.start()
+    except BaseException:
+        served.loop.close()
+        raise
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Running(server, served, metrics, channel)
+            yield Running(server, served, metrics, channel, port)
     finally:  # also when a test fails, or the process would never end
         await server.drain()
 

@@ -107,6 +107,7 @@ def test_flag_is_named() -> None:
         ("dragoman_port", "x"),
         ("DRAGOMAN_DATA", "/data"),
         ("DRAGOMAN_RUNS", "/runs"),
+        ("DRAGOMAN_API_KEY", "dragoman_a_secret"),
         ("DRAGOMAN_SERVICE_HOST", "10.0.0.1"),
         ("DRAGOMAN_SERVICE_PORT", "50051"),
         ("DRAGOMAN_SERVICE_PORT_GRPC", "50051"),
@@ -118,7 +119,7 @@ def test_flag_is_named() -> None:
 )
 def test_foreign_names(variable: str, value: str) -> None:
     """
-    Variables of training, of other programs, and those that Kubernetes makes of a Service are left alone.
+    Variables of training, of clients, of other programs, and those that Kubernetes makes of a Service are left alone.
     """
     assert Settings() == config.read({}, {variable: value})
 

@@ -158,6 +158,72 @@ def test_queue_full() -> None:
     line.check_room([sequence(7)], retry_seconds=1.5, now=NOW)
 
 
+def of(caller: str, count: int) -> list[Sequence]:
+    """Return some sentences of one caller."""
+    made = [sequence(7) for _ in range(count)]
+    for one in made:
+        one.caller = caller
+    return made
+
+
+def test_a_caller_has_a_share() -> None:
+    """
+    Who is known may fill a share of the line, in sentences and in pieces; the rest is left for others.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.5)
+    for waiting in of("a", 5):
+        line.add(waiting)
+
+    with pytest.raises(
+        QueueFull, match="5 of your sentences are waiting and 1 more asked for, the limit is 50% of 10"
+    ):
+        line.check_room(of("a", 1), 1.0, NOW)
+    line.check_room(of("b", 5), 1.0, NOW)
+    line.check_room(of("", 5), 1.0, NOW)
+
+    work = of("a", 1)[0].work
+    line = Line(max_work=10 * work, max_caller_share=0.5)
+    for waiting in of("a", 5):
+        line.add(waiting)
+    with pytest.raises(QueueFull, match="of your sentences"):
+        line.check_room(of("a", 1), 1.0, NOW)
+    line.take(always, always)
+    line.check_room(of("a", 1), 1.0, NOW)
+
+
+def test_one_call_may_be_larger_than_a_share() -> None:
+    """
+    Who has nothing in the line may put in a call of any size that fits: it would else never be served.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.1)
+
+    line.check_room(of("a", 10), 1.0, NOW)
+
+
+def test_unknown_callers_have_no_share() -> None:
+    """
+    Where nobody can be told apart, everybody may fill the whole line.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.1)
+    for waiting in of("", 9):
+        line.add(waiting)
+
+    line.check_room(of("", 1), 1.0, NOW)
+
+
+def test_a_share_forgets_the_abandoned() -> None:
+    """
+    Sentences that nobody waits for do not count against their caller.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.5)
+    gone = of("a", 5)
+    for waiting in gone:
+        line.add(waiting)
+        waiting.future.cancel()
+
+    line.check_room(of("a", 5), 1.0, NOW)
+
+
 def test_queue_forgets_the_abandoned() -> None:
     """
     The places of those who hung up while they waited are given to others.
