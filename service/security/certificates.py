@@ -71,4 +71,4 @@ def _no_passphrase() -> str:
 def _reason(error: Exception) -> str:
     """Return what OpenSSL says; it names kinds of faults, never content."""
     said = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-    return str(said).replace("_", " ").lower()
+    return "not PEM, or not whole" if "PEM lib" in str(said) else str(said).replace("_", " ").lower()

@@ -7,6 +7,7 @@ clock may be too coarse to tell two writes apart. The files are small.
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -86,6 +87,8 @@ class Watched(Generic[T]):
 
 def _contents(name: str, path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
+            raise ConfigError(f"{name}: {path}: not a regular file")
         with path.open("rb") as file:
             found = file.read(MAX_BYTES + 1)
     except OSError as error:

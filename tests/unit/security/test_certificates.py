@@ -40,11 +40,11 @@ def test_bad(authority: Authority, tmp_path: Path) -> None:
     for pair, complaint in (
         ((certificate, others), "key values mismatch"),
         ((key, certificate), "are no pair"),
-        ((certificate, cut), "are no pair"),
+        ((certificate, cut), "are no pair: not PEM, or not whole"),
         ((certificate, empty), "are no pair"),
         ((empty, key), "are no pair"),
         ((certificate, secret), "the key has a passphrase"),
-        ((certificate, tmp_path), "Is a directory"),
+        ((certificate, tmp_path), "not a regular file"),
         ((tmp_path / "absent", key), "No such file"),
     ):
         with pytest.raises(ConfigError, match=complaint) as refused:

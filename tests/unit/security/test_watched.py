@@ -1,6 +1,7 @@
 """Files that are read again: what changed is used, what is broken is not."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_swapped_links(tmp_path: Path) -> None:
     assert 2 == number.value
 
 
-@pytest.mark.parametrize("fault", ["broken", "gone", "folder", "endless"])
+@pytest.mark.parametrize("fault", ["broken", "gone", "folder", "pipe", "endless"])
 def test_broken(
     file: Path, fault: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,10 +81,12 @@ def test_broken(
     """
     monkeypatch.setattr(watched, "MAX_BYTES", 3)
     number = Watched("number", [file], parse)
-    if fault in ("gone", "folder"):
+    if fault in ("gone", "folder", "pipe"):
         file.unlink()
     if fault == "folder":
         file.mkdir()
+    if fault == "pipe":
+        os.mkfifo(file)
     if fault == "broken":
         file.write_text("x")
     if fault == "endless":
