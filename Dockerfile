@@ -15,7 +15,7 @@ COPY pyproject.toml constraints.txt ./
 # The dependencies first: they change seldom, so that this layer is kept. Wheels only, so nothing is compiled here.
 # pip has done its work then, and a server has no use for it.
 RUN python3 -m venv /opt/dragoman \
- && python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+ && python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['otel'], sep='\n')" > requirements.txt \
  && /opt/dragoman/bin/pip install --no-cache-dir --only-binary :all: -c constraints.txt -r requirements.txt \
  && /opt/dragoman/bin/pip check \
  && /opt/dragoman/bin/python -m pip uninstall --yes pip setuptools \

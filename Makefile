@@ -110,9 +110,9 @@ $(SERVING)/.installed: $(PINS) | $(SERVING)/bin/python
 	@touch $@
 
 $(DEV)/.installed: $(PINS) | $(DEV)/bin/python
-	$(BIN)/$(PIP) $(PIP_FLAGS) torch==2.13.0 -e '.[train,dev]'
+	$(BIN)/$(PIP) $(PIP_FLAGS) torch==2.13.0 -e '.[train,otel,dev]'
 	@touch $@
 
 $(DEV)/.installed-bench: $(DEV)/.installed
-	$(BIN)/$(PIP) $(PIP_FLAGS) torch==2.13.0 -e '.[train,dev,bench]'
+	$(BIN)/$(PIP) $(PIP_FLAGS) torch==2.13.0 -e '.[train,otel,dev,bench]'
 	@touch $@

@@ -18,7 +18,7 @@ from prometheus_client import start_http_server
 from rich.console import Console
 from rich.progress import Progress
 
-from service import bundle, config, logs, terminal
+from service import bundle, config, logs, terminal, tracing
 from service.assembly import build
 from service.bench.command import add_flags as add_bench_flags
 from service.bench.command import bench
@@ -33,6 +33,7 @@ from service.security.command import keys
 from service.security.credentials import add_flags as add_connection_flags
 from service.security.credentials import of_command
 from service.text.languages import primary_language
+from service.tracing import Tracer
 from service.translation import MAX_BEAM_SIZE, Options, Search, Translation
 from service.translator import Translator
 
@@ -46,7 +47,7 @@ def serve(settings: Settings) -> None:
     logs.configure(settings.log_level)
     served, metrics = build(settings)
     try:
-        with _metrics_server(settings, metrics) as metrics_port:
+        with _metrics_server(settings, metrics) as metrics_port, tracing.opened(settings) as tracer:
 
             def announce(port: int) -> None:
                 log.info(
@@ -55,7 +56,7 @@ def serve(settings: Settings) -> None:
                     served.kernel_set, served.loops, served.threads,
                 )  # fmt: skip
 
-            asyncio.run(_serve(served, metrics, announce))
+            asyncio.run(_serve(served, metrics, tracer, announce))
     finally:
         served.loop.close()
 
@@ -80,8 +81,10 @@ def _metrics_server(settings: Settings, metrics: Metrics) -> Iterator[int | None
         thread.join()
 
 
-async def _serve(served: Served, metrics: Metrics, announce: Callable[[int], None]) -> None:
-    await serve_until_stopped(Server(served, metrics), announce)
+async def _serve(
+    served: Served, metrics: Metrics, tracer: Tracer | None, announce: Callable[[int], None]
+) -> None:
+    await serve_until_stopped(Server(served, metrics, tracer), announce)
 
 
 def demo() -> None:

@@ -26,6 +26,7 @@ _KUBERNETES_NAME = re.compile(
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://\S+")
 _KINDS = {int: "whole number", float: "number", bool: "yes or no"}
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_HERE = "http://localhost:4317"  # where collectors listen
 NO_LIMIT = str(10**9)
 # For programs that translate in their own process, where nobody else waits.
 ANY_QUEUE = {"max_queued_sentences": NO_LIMIT, "max_queued_tokens": NO_LIMIT}
@@ -144,6 +145,9 @@ class Settings:
         30.0, "time for running calls after SIGTERM; keep below the grace period of the platform", 0
     )
     reflection: bool = _setting(True, "answer reflection requests; switch off to hide the contract")
+    tracing: bool = _setting(
+        False, "send a span of each call over OTLP; where to say the standard OTEL_EXPORTER_OTLP_* variables"
+    )
     log_level: str = _setting("info", "how much is logged; debug to find a fault", one_of=LOG_LEVELS)
 
 
@@ -177,7 +181,24 @@ def read(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
         given[name] = (variable, value)
     given |= {name: ("--" + name.replace("_", "-"), value) for name, value in flags.items() if name in known}
     values = {name: _parse(where, value, known[name]) for name, (where, value) in given.items()}
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.tracing:
+        _check_otlp(environment)
+    return settings
+
+
+def _check_otlp(environment: Mapping[str, str]) -> None:
+    """Refuse to trace into the void.
+
+    Raises:
+        ConfigError: No collector is named, or it is to be spoken to in another protocol than ours.
+    """
+    endpoints = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not any(environment.get(name) for name in endpoints):
+        raise ConfigError(f"tracing: {endpoints[1]} does not say where to; here it would be {_HERE}")
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if (protocol := environment.get(name, "grpc")) != "grpc":
+            raise ConfigError(f"tracing: {name}={quoted(protocol)}: spans are sent by grpc only")
 
 
 def _is_foreign(variable: str, value: str) -> bool:

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
+
+from structlog.dev import ConsoleRenderer, plain_traceback
+from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, format_exc_info
+from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
+from structlog.typing import Processor
 
 
-class _Json(logging.Formatter):
-    """One JSON object a line, for collectors."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if request_id := getattr(record, "request_id", None):
-            entry["request_id"] = request_id
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+def formatter(*, is_terminal: bool) -> logging.Formatter:
+    """Return what writes a line: aligned and coloured for people, one JSON object for collectors."""
+    known: list[Processor] = [
+        add_log_level, add_logger_name, ExtraAdder(), TimeStamper(fmt="iso", utc=True, key="time"),
+    ]  # fmt: skip
+    written: list[Processor] = [format_exc_info, EventRenamer("message"), JSONRenderer(ensure_ascii=False)]
+    if is_terminal:  # by default rich would show the local variables of a stack trace, and so texts
+        written = [ConsoleRenderer(timestamp_key="time", exception_formatter=plain_traceback)]
+    return ProcessorFormatter(
+        processors=[ProcessorFormatter.remove_processors_meta, *written], foreign_pre_chain=known
+    )
 
 
 def configure(level: str) -> None:
-    """Send our log lines to standard error."""
+    """Send log lines to standard error: ours from a level on, warnings of others, all in one form."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s") if sys.stderr.isatty() else _Json())
-    logger = logging.getLogger("service")
-    logger.handlers = [handler]
-    logger.setLevel(level.upper())
+    handler.setFormatter(formatter(is_terminal=sys.stderr.isatty()))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("service").setLevel(level.upper())

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _TOKENS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 STAGES = ("queue", "decode")
+FLAGS = ("target_cut", "sentence_split", "repetition")
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256)
 _CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
@@ -27,10 +37,13 @@ SERVICE = "dragoman.v1.TranslationService"
 
 
 class Metrics:
-    """The series of one server; label sets that are known beforehand start at 0."""
+    """The series of one server; label sets that are known beforehand start at 0, and there are no others."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, and nobody asks for it
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
         self._add_batch(registry)
         self._add_work(registry)
         self._add_model(registry)
@@ -85,6 +98,11 @@ class Metrics:
             "dragoman_target_tokens", "Target pieces written.", ["pair"], registry=registry
         )
         self.characters = Counter("dragoman_characters", "Code points of texts.", ["pair"], registry=registry)
+        self.fidelity_flags = Counter(
+            "dragoman_fidelity_flags", "Doubts about translations, by kind.", ["flag"], registry=registry
+        )
+        for flag in FLAGS:
+            self.fidelity_flags.labels(flag)
         self.rejected = Counter("dragoman_rejected", "Calls refused.", ["reason"], registry=registry)
         for reason in REASONS:
             self.rejected.labels(reason)

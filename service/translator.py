@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 
+from service import tracing
+from service.batching import stages
 from service.batching.loop import Loop
 from service.batching.sequence import Result, Sequence
 from service.bundle import Bundle
@@ -78,9 +80,7 @@ class Translator:
         for text, sentences in zip(texts, prepared, strict=True):
             of_text, results = results[: len(sentences)], results[len(sentences) :]
             assembly = _Assembly(self._description, text, sentences, options, prefix)
-            parts = [assembly.add(result) for result in of_text]
-            for done in assembly.done:
-                self._count(done, options)
+            parts = [self._counted(assembly.add(result), options) for result in of_text]
             self._metrics.characters.labels(options.pair).inc(len(text))
             flags = [flag for part in parts for flag in part.flags]
             whole = "".join(part.text for part in parts) if parts else text
@@ -103,20 +103,29 @@ class Translator:
             yield Part(None, text, [], is_last=True)
             return
         assembly = _Assembly(self._description, text, sentences, options, prefix)
-        waiting: deque[asyncio.Future[Result]] = deque()
+        waiting: deque[tuple[Sequence, asyncio.Future[Result]]] = deque()
+        passed: list[stages.Instants] = []
+
+        async def first() -> Part:
+            result = await waiting[0][1]
+            passed.append(stages.instants(waiting.popleft()[0]))
+            return self._counted(assembly.add(result), options)
+
         try:
-            for first in range(0, len(sentences), CHUNK):
-                chunk = sentences[first : first + CHUNK]
+            for begin in range(0, len(sentences), CHUNK):
+                chunk = sentences[begin : begin + CHUNK]
                 sequences = [self._sequence(sentence, options, prefix) for sentence in chunk]
                 await self._submit_patiently(sequences)
-                waiting += [asyncio.wrap_future(sequence.future) for sequence in sequences]
+                waiting += [(sequence, asyncio.wrap_future(sequence.future)) for sequence in sequences]
                 while len(waiting) > CHUNK:  # the next chunk is queued before this one is done
-                    yield self._counted(assembly.add(await waiting.popleft()), options)
+                    yield await first()
             while waiting:
-                yield self._counted(assembly.add(await waiting.popleft()), options)
+                yield await first()
         finally:
-            for future in waiting:
+            for sequence, future in waiting:
                 future.cancel()
+                passed.append(stages.instants(sequence))
+            stages.trace(passed)
 
     async def _submit_patiently(self, sequences: list[Sequence]) -> None:
         while True:
@@ -128,6 +137,8 @@ class Translator:
     def _counted(self, part: Part, options: Options) -> Part:
         if part.sentence is not None:
             self._count(part.sentence, options)
+        for flag in part.flags:
+            self._metrics.fidelity_flags.labels(flag.kind.value).inc()
         return part
 
     def _count(self, done: TranslatedSentence, options: Options) -> None:
@@ -197,7 +208,9 @@ class Translator:
             split(text, language) if len(text) <= SHORT else await asyncio.to_thread(split, text, language)
             for text in texts
         ]
-        self._metrics.stage_seconds.labels("split").observe(time.monotonic() - began)
+        ended = time.monotonic()
+        self._metrics.stage_seconds.labels("split").observe(ended - began)
+        tracing.stage("split", began, ended, texts=len(texts), sentences=sum(map(len, prepared)))
         return prepared
 
     def _sequence(self, sentence: Prepared, options: Options, begin: Prepared | None) -> Sequence:
@@ -218,7 +231,11 @@ class Translator:
     async def _run(self, sequences: list[Sequence]) -> list[Result]:
         """Wait for some sentences; if the caller goes away, they leave the batch at the next step."""
         self._loop.submit(sequences)
-        return list(await asyncio.gather(*(asyncio.wrap_future(sequence.future) for sequence in sequences)))
+        try:
+            return list(await asyncio.gather(*(asyncio.wrap_future(one.future) for one in sequences)))
+        finally:
+            if tracing.is_wanted():
+                stages.trace(map(stages.instants, sequences))
 
 
 class _Assembly:

@@ -94,6 +94,7 @@ class Sequence:
     submitted_at: float = 0.0
     started_at: float = 0.0
     encoded_at: float = 0.0
+    finished_at: float = 0.0
 
     @property
     def expected_tokens(self) -> int:
@@ -172,6 +173,7 @@ class Sequence:
 
     def finish(self, now: float) -> None:
         """Hand the result to whoever waits for it."""
+        self.finished_at = now
         penalty = self.search.length_penalty
         ranked = sorted(  # one that came to its end is better than any that was stopped
             self.ended,

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import math
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -23,8 +23,10 @@ from service.errors import DeadlinePassed, DragomanError, InvalidRequest
 from service.metrics import SERVICE, Metrics
 from service.rpc import status
 from service.rpc.access import Access, Gate
+from service.rpc.record import Record
 from service.security.guard import Caller
 from service.security.memory import Memory
+from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -37,38 +39,38 @@ class Call:
         deadline: On the clock of `time.monotonic`; a stream may have none.
         caller: Whose call it is, and what its quota is charged with.
         memory: Where bytes of its requests are held.
+        facts: What its line in the log and its span will say: figures and names, never a text.
     """
 
     request_id: str
     deadline: float
     caller: Caller
     memory: Memory
+    facts: dict[str, str | int] = field(default_factory=dict)
+
+    def add(self, **figures: int) -> None:
+        """Count something more of what the call asked for or cost."""
+        for name, figure in figures.items():
+            self.facts[name] = int(self.facts.get(name, 0)) + figure
 
 
 Method = Callable[[Any, Call], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 StreamMethod = Callable[[AsyncIterator[Any], Call, Send], Awaitable[None]]
-_MAX_REQUEST_ID = 128
-
-
-def request_id(context: Any) -> str:
-    """Return the caller's `x-request-id` if it is usable, else a new one."""
-    given = dict(context.invocation_metadata() or ()).get("x-request-id", "")
-    if (
-        isinstance(given, str)
-        and 0 < len(given) <= _MAX_REQUEST_ID
-        and given.isascii()
-        and given.isprintable()
-    ):
-        return given
-    return uuid.uuid4().hex
 
 
 class Calls:
     """Wraps methods into handlers."""
 
-    def __init__(self, metrics: Metrics, default_deadline_seconds: float, access: Access) -> None:
-        self._metrics, self._default_deadline, self._access = metrics, default_deadline_seconds, access
+    def __init__(
+        self,
+        metrics: Metrics,
+        default_deadline_seconds: float,
+        access: Access,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._metrics, self._default_deadline = metrics, default_deadline_seconds
+        self._access, self._tracer = access, tracer
         self.running = 0  # calls of our service, not those that watch its health
 
     def service(
@@ -108,29 +110,32 @@ class Calls:
 
     def _stream(self, name: str, request_type: type[Message], stream: StreamMethod) -> Any:
         async def handle(payloads: AsyncIterator[bytes], context: Any) -> None:
-            async def send(reply: Message) -> None:
-                await context.write(reply.SerializeToString())
-
-            async with self._observed(("bidi_stream", SERVICE, name), context) as call:
+            async with (
+                self._observed(("bidi_stream", SERVICE, name), context) as call,
+                _Replies(context) as send,
+            ):
                 await stream((_parse(request_type, payload) async for payload in payloads), call, send)
 
         return handle
 
     @asynccontextmanager
     async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[Call]:
-        """Count and time a call, keep it within its deadline, and turn errors into statuses."""
+        """Count, time and record a call, keep it within its deadline, and turn errors into statuses."""
         began = time.monotonic()
+        record = Record(f"{labels[1]}/{labels[2]}", context, self._tracer)
         code = grpc.StatusCode.CANCELLED  # until proved otherwise
         self.running += 1
         self._metrics.started.labels(*labels).inc()
         try:
-            async with self._bounded(labels, context) as call:
+            context.set_trailing_metadata(record.trailers)
+            async with self._bounded(labels, context, record) as call:
                 yield call
             code = grpc.StatusCode.OK
         except DragomanError as error:
             code = status.code_of(error)
             self._metrics.rejected.labels(error.reason).inc()
-            await context.abort(code, error.message, status.trailers(error))
+            record.facts["reason"] = error.reason
+            await _abort(context, code, error.message, (*status.trailers(error), *record.trailers))
         except asyncio.CancelledError:
             if context.time_remaining() == 0:  # gRPC itself may notice before we do
                 code = grpc.StatusCode.DEADLINE_EXCEEDED
@@ -138,32 +143,78 @@ class Calls:
         finally:
             self.running -= 1
             self._metrics.handled.labels(*labels, code.name).inc()
-            self._metrics.handling_seconds.labels(*labels).observe(time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self._metrics.handling_seconds.labels(*labels).observe(seconds)
+            record.end(code.name, seconds)
 
     @asynccontextmanager
-    async def _bounded(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[Call]:
+    async def _bounded(
+        self, labels: tuple[str, str, str], context: Any, record: Record
+    ) -> AsyncIterator[Call]:
         """Run a call within its deadline, and turn what nobody expected into our own error."""
         kind, _, name = labels
-        id_ = request_id(context)
         seconds = context.time_remaining()
         if seconds is None:
             seconds = self._default_deadline if kind == "unary" else math.inf  # each text has its own
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
-                caller = self._access.caller(name, context)
-                yield Call(id_, time.monotonic() + seconds, caller, self._access.memory)
+                caller, deadline = self._access.caller(name, context), time.monotonic() + seconds
+                yield Call(record.request_id, deadline, caller, self._access.memory, record.facts)
         except TimeoutError:
             raise DeadlinePassed(f"not finished within {seconds:.1f} s") from None
         except DragomanError as error:
             if status.code_of(error) is not grpc.StatusCode.INTERNAL:
                 raise
-            raise self._unexpected(error, id_) from None
+            raise self._unexpected(error, record.request_id) from None
         except Exception as error:  # noqa: BLE001 - a stack trace is for the log, not for the caller
-            raise self._unexpected(error, id_) from None
+            raise self._unexpected(error, record.request_id) from None
 
     def _unexpected(self, error: Exception, id_: str) -> DragomanError:
         log.error("call failed", exc_info=error, extra={"request_id": id_})
         return DragomanError(f"internal error; please report request {id_}", request_id=id_)
+
+
+class _Replies:
+    """Writes the replies of a stream, the headers by themselves, and lets nobody leave in the middle of those.
+
+    gRPC would send them once more with the error, which the core forbids: the caller would never hear of the end.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._headers: asyncio.Future[None] | None = None
+
+    async def _send(self, reply: Message) -> None:
+        if self._headers is None:
+            self._headers = asyncio.ensure_future(self._context.send_initial_metadata(()))
+        await asyncio.shield(self._headers)
+        await self._context.write(reply.SerializeToString())
+
+    async def __aenter__(self) -> Send:
+        return self._send
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._headers is not None:
+            await asyncio.wait((self._headers,))
+
+
+async def _abort(context: Any, code: grpc.StatusCode, message: str, trailers: Any) -> None:
+    """End a call with an error, and leave nothing of it behind.
+
+    gRPC keeps the exception with the call, and the exception's stack trace keeps the call and its request: up to
+    100 MB for a message of 4 MiB, until a garbage collection that is long in coming.
+    """
+    try:
+        await context.abort(code, message, trailers)
+    except grpc.aio.AbortError as aborted:
+        task = asyncio.current_task()
+        assert task is not None, "gRPC runs each call as a task. This is a bug."
+        task.add_done_callback(partial(_forget, aborted))
+        raise
+
+
+def _forget(aborted: BaseException, task: asyncio.Task[None]) -> None:
+    aborted.__traceback__ = aborted.__context__ = None
 
 
 def _parse(request_type: type[Message], payload: bytes) -> Message:

@@ -67,16 +67,23 @@ class Checks:
         search = Search(size, decoding.num_alternatives, penalty)
         return replace(options, search=search, prefix=decoding.target_prefix)
 
-    def sizes(self, field: str, texts: Sequence[str]) -> None:
-        """Check the number of texts of a call and their length together.
+    def count(self, field: str, number: int) -> None:
+        """Check the number of texts of a call, before anything looks at each: a message holds two million.
 
         Raises:
             InvalidRequest: There is none.
-            OverLimit: There is too much.
+            OverLimit: There are too many.
         """
-        if not texts:
+        if not number:
             raise InvalidRequest(f"{field} is empty", field=field, reason="EMPTY_REQUEST")
-        self._limit(f"items in {field}", field, self._settings.max_texts, len(texts), "TOO_MANY_TEXTS")
+        self._limit(f"items in {field}", field, self._settings.max_texts, number, "TOO_MANY_TEXTS")
+
+    def sizes(self, field: str, texts: Sequence[str]) -> None:
+        """Check the length of the texts of a call together.
+
+        Raises:
+            OverLimit: They are too long.
+        """
         total = sum(map(len, texts))
         limit = self._settings.max_call_code_points
         self._limit(f"code points in {field}", field, limit, total, "REQUEST_TOO_LONG")

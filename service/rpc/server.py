@@ -21,6 +21,7 @@ from service.rpc.health import Health
 from service.rpc.security import Security
 from service.rpc.served import Served
 from service.rpc.servicer import Servicer
+from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
@@ -30,13 +31,13 @@ _FLUSH_SECONDS = 1.0  # for the last replies to reach the wire
 class Server:
     """One gRPC server: ready after `start`, gone after `drain`."""
 
-    def __init__(self, served: Served, metrics: Metrics) -> None:
+    def __init__(self, served: Served, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._served = served
         settings = served.settings
         self.security = Security(settings, metrics)
         access = self.security.access
         self._grpc = grpc.aio.server(options=transport.arguments(settings))
-        self._calls = Calls(metrics, settings.default_deadline_seconds, access)
+        self._calls = Calls(metrics, settings.default_deadline_seconds, access, tracer)
         self._grpc.add_generic_rpc_handlers((Servicer(served).handlers(self._calls),))
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)

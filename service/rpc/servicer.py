@@ -15,7 +15,7 @@ from service.rpc import replies
 from service.rpc.calls import Call, Calls, Send
 from service.rpc.requests import Checks, locate_words
 from service.rpc.served import Served
-from service.rpc.streaming import TextStream
+from service.rpc.streaming import TextStream, pack_cost
 from service.translation import Options, TranslatedSentence
 
 
@@ -41,6 +41,9 @@ class Servicer:
     async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
         """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
         options = replace(self._checks.options(request), deadline=call.deadline, caller=call.caller.id)
+        call.facts.update(pair=options.pair, model=self._model)
+        self._checks.count("contents", len(request.contents))
+        call.add(texts=len(request.contents), code_points=sum(map(len, request.contents)))
         self._checks.sizes("contents", request.contents)
         errors: dict[int, DragomanError] = {}
         for index, text in enumerate(request.contents):
@@ -64,7 +67,7 @@ class Servicer:
             sentences += translation.sentences
             packed = replies.pack_translation(text, translation, options, self._model, request.output)
             reply.translations.append(packed)
-        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, call.request_id))
+        reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
         return reply
 
     async def stream_translate(self, requests: AsyncIterator[Any], call: Call, send: Send) -> None:
@@ -76,9 +79,13 @@ class Servicer:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
         options = self._checks.options(request, aligns=True)
         options = replace(options, deadline=call.deadline, caller=call.caller.id)
+        call.facts.update(pair=options.pair, model=self._model)
+        self._checks.count("pairs", len(request.pairs))
         texts = ["".join(_joined(pair)) for pair in request.pairs]
+        code_points = sum(map(len, texts))
+        call.add(texts=len(texts), code_points=code_points)
         self._checks.sizes("pairs", texts)
-        with call.caller.charged(sum(map(len, texts))):
+        with call.caller.charged(code_points):
             outcomes = await self._align_all(request.pairs, options, request.output)
         errors = [outcome for outcome in outcomes if isinstance(outcome, InvalidRequest)]
         if len(errors) == len(outcomes):
@@ -91,7 +98,7 @@ class Servicer:
                 continue
             sentences.append(outcome[0])
             reply.alignments.append(outcome[1])
-        reply.metadata.CopyFrom(replies.pack_metadata(sentences, self._model, call.request_id))
+        reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
         return reply
 
     async def _align_all(

@@ -36,6 +36,14 @@ class _Known:
     output: Any
 
 
+def pack_cost(sentences: list[TranslatedSentence], model: str, call: Call) -> pb.ResponseMetadata:
+    """Say what some sentences cost, to the caller and to whoever reads the log."""
+    cost = replies.pack_metadata(sentences, model, call.request_id)
+    figures = {"source_tokens": cost.source_tokens, "target_tokens": cost.target_tokens}
+    call.add(sentences=len(sentences), **figures)
+    return cost
+
+
 class TextStream:
     """One call of StreamTranslate."""
 
@@ -77,6 +85,7 @@ class TextStream:
         if not request.HasField("options"):
             raise InvalidRequest("options: the first message of a stream must have them", field="options")
         options = replace(self._checks.options(request.options), caller=self._call.caller.id)
+        self._call.facts.update(pair=options.pair, model=self._model)
         return _Known(options, request.options.output)
 
     async def _room(self, request: Any) -> None:
@@ -94,6 +103,7 @@ class TextStream:
         async with self._finished:
             await self._finished.wait_for(lambda: not self._is_full(len(request.content)))
             self._unfinished[request.id] = len(request.content)
+        self._call.add(texts=1, code_points=len(request.content))
 
     def _is_full(self, more: int) -> bool:
         most = self._settings.max_call_code_points
@@ -145,8 +155,7 @@ class TextStream:
                             reply.sentence.CopyFrom(packed)
                         reply.flags.extend(replies.pack_flags(part.flags, to_source, to_target))
                         if part.is_last:
-                            told = replies.pack_metadata(sentences, self._model, self._call.request_id)
-                            reply.metadata.CopyFrom(told)
+                            reply.metadata.CopyFrom(pack_cost(sentences, self._model, self._call))
                         await self._write(reply)
         except TimeoutError:
             raise DeadlinePassed("not finished before the deadline of the text") from None

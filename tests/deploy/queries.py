@@ -12,8 +12,6 @@ from tests.deploy.manifests import DEPLOY, read
 
 # Of Prometheus itself, the kubelet and kube-state-metrics.
 FOREIGN = {"up", "container_memory_working_set_bytes", "kube_pod_container_resource_limits"}
-# Of the process (prometheus_client.ProcessCollector), which the server does not export yet. Empty this when it does.
-PENDING = {"process_resident_memory_bytes"}
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 _NO_SERIES = (
     r'"[^"]*"',  # strings

@@ -94,6 +94,7 @@ def fetch_wheels(folder: Path, python: str) -> Path:
     run([
         sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--python-version", python,
         "--dest", str(wheels), "--constraint", "constraints.txt", *project["dependencies"],
+        *project["optional-dependencies"]["otel"],
     ])  # fmt: skip
     return wheels
 

@@ -13,6 +13,7 @@ from service.metrics import Metrics
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.rpc.served import Served
 from service.rpc.server import Server
+from service.tracing import Tracer
 
 
 class Running:
@@ -31,9 +32,16 @@ class Running:
 @asynccontextmanager
 async def running(**settings: str) -> AsyncIterator[Running]:
     """Run a server on a free port for a while."""
+    async with running_traced(None, **settings) as server:
+        yield server
+
+
+@asynccontextmanager
+async def running_traced(tracer: Tracer | None, /, **settings: str) -> AsyncIterator[Running]:
+    """Run a server that tells of its calls."""
     served, metrics = build(config.read({"host": "127.0.0.1", "port": "0", **settings}, {}))
     try:
-        server = Server(served, metrics)
+        server = Server(served, metrics, tracer)
         port = await server.start()
     except BaseException:
         served.loop.close()

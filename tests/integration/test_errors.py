@@ -1,6 +1,7 @@
 """What the contract promises when a call cannot be served: code, reason, field, figures, hints."""
 
 import asyncio
+import gc
 from typing import Any
 
 import grpc
@@ -166,6 +167,29 @@ class TestErrors:
         call.cancel()
 
         await until_idle(server)
+
+
+async def test_refused_requests_are_let_go(server: Running) -> None:
+    """
+    Of a refused call nothing is kept, not even until the next garbage collection: it may be 100 MB in memory.
+    """
+    payload = request("Hi.", target="xx").SerializeToString()
+    call = server.channel.unary_unary(f"/{SERVICE}/Translate")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            await refused(call(payload))
+        await asyncio.sleep(0.05)  # the handler ends after its caller has the answer
+        kept = [
+            one
+            for one in gc.get_objects()
+            if isinstance(one, pb.TranslateRequest) and "xx" == one.target_language_code
+        ]
+    finally:
+        gc.enable()
+
+    assert [] == kept
 
 
 async def until_idle(server: Running) -> None:

@@ -226,6 +226,24 @@ async def test_cancelled_streams_leave_nothing(server: Running) -> None:
     assert "Yes" != (await ask(server, messages(["Yes."])))[0].translated_text
 
 
+async def test_errors_amid_the_first_reply(server: Running) -> None:
+    """
+    A stream that goes wrong while its first reply is on its way ends at once, with its own code: 100 of 100.
+    """
+    wrong = pb.StreamTranslateRequest(id="again", content="Hi.", options=options())
+
+    async def end_of(texts: int) -> str:
+        asked = [*messages(["Yes."] * texts), wrong]
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            async for _ in server.stub.StreamTranslate(iter(asked), timeout=20):
+                pass
+        return ended.value.code().name
+
+    codes = await asyncio.gather(*(end_of(1 + number % 5) for number in range(100)))
+
+    assert {"INVALID_ARGUMENT"} == set(codes)
+
+
 async def test_deadline_of_the_call(server: Running) -> None:
     """
     When the time of a stream runs out it ends with DEADLINE_EXCEEDED, or its texts are told before.

@@ -205,15 +205,6 @@ class TestTranslate:
         assert cost.decode_seconds > 0
         assert min(cost.queue_seconds, cost.encode_seconds) >= 0
 
-    @pytest.mark.parametrize("given", ["", "x" * 129])
-    async def test_unusable_request_id(self, server: Running, given: str) -> None:
-        """
-        A request id that is missing or too long is replaced by one of the server's.
-        """
-        reply = await server.stub.Translate(request("Hello."), metadata=(("x-request-id", given),))
-
-        assert 32 == len(reply.metadata.request_id)
-
 
 class TestAlign:
     async def test_words_of_the_server(self, server: Running) -> None:

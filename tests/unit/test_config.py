@@ -153,3 +153,36 @@ def test_flags_not_given_leave_no_trace() -> None:
     config.add_flags(parser)
 
     assert {"port": "7"} == vars(parser.parse_args(["--port", "7"]))
+
+
+OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+@pytest.mark.parametrize("variable", [OTLP, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+def test_tracing(variable: str) -> None:
+    """
+    Tracing goes where the standard variables say.
+    """
+    assert config.read({"tracing": "yes"}, {variable: "http://collector:4317"}).tracing
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, f"tracing: {OTLP} does not say where to; here it would be http://localhost:4317"),
+        ({OTLP: ""}, f"tracing: {OTLP} does not say where to; here it would be http://localhost:4317"),
+        (
+            {OTLP: "http://x:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+            "tracing: OTEL_EXPORTER_OTLP_PROTOCOL='http/protobuf': spans are sent by grpc only",
+        ),
+    ],
+)
+def test_tracing_into_the_void(environment: dict[str, str], said: str) -> None:
+    """
+    Tracing to nowhere, or in a protocol that is not spoken, is refused; without tracing nobody cares.
+    """
+    with pytest.raises(ConfigError) as refused:
+        config.read({"tracing": "yes"}, environment)
+
+    assert said == str(refused.value)
+    assert not config.read({}, environment).tracing

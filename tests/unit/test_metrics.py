@@ -5,7 +5,10 @@ import re
 from prometheus_client import generate_latest
 
 from service.metrics import METHODS, REASONS, SERVICE, Metrics
+from service.translation import FlagKind
 
+OURS = ("dragoman_", "grpc_server_")
+STANDARD = ("process_", "python_")  # collectors of the client library, under the names that dashboards expect
 BASE_UNITS = (
     "_ratio",
     "_batch_tokens",
@@ -28,12 +31,12 @@ def names(metrics: Metrics) -> set[str]:
 
 def test_names(metrics: Metrics) -> None:
     """
-    Every series has our prefix or that of the usual middleware, and a base unit.
+    Every series has our prefix, that of the usual middleware or that of the process, and a base unit.
     """
     for name in names(metrics):
-        bare = re.sub(r"_(bucket|sum|count)$", "", name.replace("_created", "_total"))
-        assert bare.startswith(("dragoman_", "grpc_server_")), name
-        assert bare.endswith(BASE_UNITS), name
+        bare = re.sub(r"_(bucket|sum|count)$", "", name)
+        assert bare.startswith((*OURS, *STANDARD)), name
+        assert bare.endswith(BASE_UNITS) or bare.startswith(STANDARD), name
 
 
 def test_known_labels_start_at_zero(metrics: Metrics) -> None:
@@ -49,6 +52,8 @@ def test_known_labels_start_at_zero(metrics: Metrics) -> None:
         assert 0.0 == value("grpc_server_handling_seconds_count", labels)
     for reason in REASONS:
         assert 0.0 == value("dragoman_rejected_total", {"reason": reason})
+    for doubt in set(FlagKind) - {FlagKind.OTHER}:  # which is a client's word
+        assert 0.0 == value("dragoman_fidelity_flags_total", {"flag": doubt.value})
 
 
 def test_pairs_start_at_zero(metrics: Metrics) -> None:

@@ -1,0 +1,64 @@
+"""How a log line looks, for people and for collectors."""
+
+import json
+import logging
+import sys
+
+import pytest
+
+from service import logs
+
+SECRET = "text that nobody may see"
+
+
+def record(message: str, exc_info: bool = False, **extra: object) -> logging.LogRecord:
+    """Return what one of our modules logs; if wanted, with the error that is being handled."""
+    info = sys.exc_info() if exc_info else None
+    made = logging.LogRecord("service.x", logging.INFO, __file__, 1, message, None, info)
+    made.__dict__.update(extra)
+    return made
+
+
+def failed() -> logging.LogRecord:
+    """Return a line about an error, in a function that knows a secret."""
+    kept = SECRET  # a local variable of the frame that fails
+    try:
+        raise ValueError(str(len(kept)))
+    except ValueError:
+        return record("call failed", exc_info=True)
+
+
+def test_json() -> None:
+    """
+    A line is one JSON object: time, level, logger, message, and whatever else is known.
+    """
+    line = logs.formatter(is_terminal=False).format(record("call", request_id="a\nb", code="OK", seconds=0.5))
+
+    said = json.loads(line)
+    assert "\n" not in line
+    assert said.pop("time").endswith("Z")
+    assert {
+        "level": "info", "logger": "service.x", "message": "call", "request_id": "a\nb", "code": "OK", "seconds": 0.5,
+    } == said  # fmt: skip
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_stack_traces(is_terminal: bool) -> None:
+    """
+    A stack trace shows where, and never the variables there.
+    """
+    line = logs.formatter(is_terminal=is_terminal).format(failed())
+
+    assert "ValueError: 24" in line
+    assert SECRET not in line
+
+
+def test_terminal() -> None:
+    """
+    On a terminal a line is for people: message first, then what else is known.
+    """
+    line = logs.formatter(is_terminal=True).format(record("call", code="OK"))
+
+    assert "call" in line
+    assert "{" not in line
+    assert line.index("call") < line.index("OK")
