@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -44,8 +45,11 @@ def measure(address: str, load: Load) -> Report:
 class Run:
     """One measurement; `report` may be asked for at any time, also after `go` was cancelled."""
 
-    def __init__(self, address: str, load: Load) -> None:
-        self.address, self.load = address, load
+    def __init__(
+        self, address: str, load: Load, on_failure: Callable[[grpc.aio.AioRpcError], None] | None = None
+    ) -> None:
+        """Prepare a measurement; `on_failure` sees every call that failed, with all that came with it."""
+        self.address, self.load, self._on_failure = address, load, on_failure
         self.samples: list[Sample] = []
         self._requests = [_request(text, load) for text in load.texts]
         self._order = load.order()
@@ -125,6 +129,8 @@ class Run:
             code = OK
         except grpc.aio.AioRpcError as error:
             code = error.code().name
+            if self._on_failure is not None:
+                self._on_failure(error)
         except DecodeError:
             code = MALFORMED
         finally:
