@@ -269,7 +269,10 @@ async def test_a_lost_sentence_takes_its_neighbours_along(
     translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
     call = asyncio.create_task(translator.translate(["One.", "Two.", "Three."], PLAIN))
     await asyncio.sleep(0)
-    next(iter(loop.workers[0].scheduler.waiting)).give_up()
+    line = loop.workers[0].scheduler.waiting
+    first = line.take(lambda _: True, lambda _: True)
+    assert first is not None
+    line.give_up(first)
 
     with pytest.raises(DeadlinePassed):
         await call
