@@ -82,6 +82,12 @@ class Settings:
     max_queued_tokens: int = _setting(
         400_000, "pieces, to be read and written, that may wait; fewer where a loop is slow", 1
     )
+    max_unread_calls: int = _setting(
+        500,
+        "calls that may wait to be looked at; beyond, gRPC ends some with CANCELLED, at twice as many all; "
+        "more for larger bursts, fewer where deadlines are short",
+        1, 2**30,
+    )  # fmt: skip
     max_sentence_tokens: int = _setting(
         160, "longer sentences, marks included, are cut at a clause; at most the model's positions", 16, 1024
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -46,8 +47,15 @@ def measure(address: str, load: Load, credentials: Credentials = NONE) -> Report
 class Run:
     """One measurement; `report` may be asked for at any time, also after `go` was cancelled."""
 
-    def __init__(self, address: str, load: Load, credentials: Credentials = NONE) -> None:
-        self.address, self.load = address, load
+    def __init__(
+        self,
+        address: str,
+        load: Load,
+        credentials: Credentials = NONE,
+        on_failure: Callable[[grpc.aio.AioRpcError], None] | None = None,
+    ) -> None:
+        """Prepare a measurement; `on_failure` sees every call that failed, with all that came with it."""
+        self.address, self.load, self._on_failure = address, load, on_failure
         self._secure, self._metadata = credentials.channel(), credentials.metadata()
         self.samples: list[Sample] = []
         self._requests = [_request(text, load) for text in load.texts]
@@ -134,6 +142,8 @@ class Run:
             code = OK
         except grpc.aio.AioRpcError as error:
             code = error.code().name
+            if self._on_failure is not None:
+                self._on_failure(error)
         except DecodeError:
             code = MALFORMED
         finally:
