@@ -60,7 +60,7 @@ def request_id(context: Any) -> str:
 class Calls:
     """Wraps methods into handlers."""
 
-    def __init__(self, metrics: Metrics, default_deadline_seconds: float) -> None:
+    def __init__(self, metrics: Metrics, default_deadline_seconds: Callable[[], float]) -> None:
         self._metrics, self._default_deadline = metrics, default_deadline_seconds
         self.running = 0  # calls of our service, not those that watch its health
 
@@ -130,7 +130,7 @@ class Calls:
         id_ = request_id(context)
         seconds = context.time_remaining()
         if seconds is None:
-            seconds = self._default_deadline if kind == "unary" else math.inf  # each text has its own
+            seconds = self._default_deadline() if kind == "unary" else math.inf  # each text has its own
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 yield Call(id_, time.monotonic() + seconds)

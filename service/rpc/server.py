@@ -13,10 +13,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from service.errors import StartupError
+from service.lifecycle.reloader import Reloader
+from service.lifecycle.served import Served
 from service.metrics import SERVICE, Metrics
 from service.rpc.calls import Calls
 from service.rpc.health import Health
-from service.rpc.served import Served
 from service.rpc.servicer import Servicer
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Server:
                 ("grpc.max_send_message_length", -1),  # soft alignments of a large request outgrow it
             ]
         )
-        self._calls = Calls(metrics, settings.default_deadline_seconds)
+        self._calls = Calls(metrics, lambda: served.settings.default_deadline_seconds)
         self._grpc.add_generic_rpc_handlers((Servicer(served).handlers(self._calls),))
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
@@ -75,7 +76,7 @@ class Server:
         await self._health.close(_FLUSH_SECONDS)
         await self._grpc.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
         await stopping
-        await asyncio.to_thread(self._served.loop.close)
+        await asyncio.to_thread(self._served.close)
 
 
 def _try_address(host: str, port: int) -> None:
@@ -86,12 +87,19 @@ def _try_address(host: str, port: int) -> None:
         probe.bind((host, port))
 
 
-async def serve_until_stopped(server: Server, announce: Callable[[int], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+async def serve_until_stopped(server: Server, reloader: Reloader, announce: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
     announce(await server.start())
+    reloading = asyncio.create_task(reloader.run())
     await stop.wait()
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # till the very end; other handlers Python takes away earlier
     log.info("draining")
+    reloader.stop()
     await server.drain()
+    await reloading
