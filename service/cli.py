@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,14 +20,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service import bundle, config, logs, terminal, tracing
-from service.assembly import build
+from service.assembly import build, reloader
 from service.bench.command import add_flags as add_bench_flags
 from service.bench.command import bench
 from service.client import Client, ServerError
 from service.config import Settings
 from service.errors import ConfigError, DragomanError, NotServed, StartupError
+from service.lifecycle.memory import bound_memory
+from service.lifecycle.offers import folders
+from service.lifecycle.served import Served
 from service.metrics import Metrics
-from service.rpc.served import Served
 from service.rpc.server import Server, serve_until_stopped
 from service.security.command import add_flags as add_key_flags
 from service.security.command import keys
@@ -42,8 +45,15 @@ log = logging.getLogger(__name__)
 Translate = Callable[[list[str]], list[Translation]]
 
 
-def serve(settings: Settings) -> None:
-    """Run the server until it is told to stop."""
+def serve(read: Callable[[], Settings]) -> None:
+    """Run the server until it is told to stop.
+
+    Args:
+        read: Returns the settings as they are written at the moment.
+    """
+    settings = read()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for, a reload, is about to be done anyway
+    bound_memory()
     logs.configure(settings.log_level)
     served, metrics = build(settings)
     try:
@@ -52,13 +62,13 @@ def serve(settings: Settings) -> None:
             def announce(port: int) -> None:
                 log.info(
                     "serving %s on %s port %d, metrics on port %s (%s, decode loops: %d, threads of each: %d)",
-                    served.bundle.full_name, settings.host, port, metrics_port,
+                    ", ".join(model.full_name for model in served.models), settings.host, port, metrics_port,
                     served.kernel_set, served.loops, served.threads,
                 )  # fmt: skip
 
-            asyncio.run(_serve(served, metrics, tracer, announce))
+            asyncio.run(_serve(served, metrics, tracer, read, announce))
     finally:
-        served.loop.close()
+        served.close()
 
 
 @contextmanager
@@ -82,9 +92,13 @@ def _metrics_server(settings: Settings, metrics: Metrics) -> Iterator[int | None
 
 
 async def _serve(
-    served: Served, metrics: Metrics, tracer: Tracer | None, announce: Callable[[int], None]
+    served: Served,
+    metrics: Metrics,
+    tracer: Tracer | None,
+    read: Callable[[], Settings],
+    announce: Callable[[int], None],
 ) -> None:
-    await serve_until_stopped(Server(served, metrics, tracer), announce)
+    await serve_until_stopped(Server(served, metrics, tracer), reloader(served, read), announce)
 
 
 def demo() -> None:
@@ -122,7 +136,7 @@ def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Opt
             raise NotServed(f"the pair {source}->{target} is not served; served: {pairs}")
         yield served.translator, Options(source, target, alignment=True)
     finally:
-        served.loop.close()
+        served.close()
 
 
 def _client(arguments: argparse.Namespace) -> Client:
@@ -191,10 +205,11 @@ def models(arguments: argparse.Namespace) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Check a bundle and say what it is."""
-    checked = bundle.load(arguments.bundle)
-    pairs = ", ".join(f"{source}->{target}" for source, target in checked.manifest.pairs)
-    print(f"{checked.full_name}: {checked.manifest.precision}, {pairs}, complete and unaltered")
+    """Check a bundle, or each bundle of a directory, and say what it is."""
+    for folder in folders(arguments.bundle):
+        checked = bundle.load(folder)
+        pairs = ", ".join(f"{source}->{target}" for source, target in checked.manifest.pairs)
+        print(f"{checked.full_name}: {checked.manifest.precision}, {pairs}, complete and unaltered")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -229,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
         add_connection_flags(command)
     add_key_flags(commands.add_parser("keys", help="make, list and revoke API keys of a server"))
     add_bench_flags(commands.add_parser("bench", help="measure a server under load", allow_abbrev=False))
-    checked = commands.add_parser("check", help="check a bundle")
+    checked = commands.add_parser("check", help="check a bundle, or a directory of bundles")
     checked.add_argument("bundle", type=Path)
     return parser
 
@@ -240,7 +255,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.command == "translate" and arguments.alternatives > arguments.beam:
         raise ConfigError(f"--alternatives {arguments.alternatives}: the limit is --beam, {arguments.beam}")
     if arguments.command == "serve":
-        serve(config.read(vars(arguments), os.environ))
+        serve(lambda: config.read(vars(arguments), os.environ))
     elif arguments.command == "demo":
         demo()
     else:

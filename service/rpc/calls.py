@@ -65,7 +65,7 @@ class Calls:
     def __init__(
         self,
         metrics: Metrics,
-        default_deadline_seconds: float,
+        default_deadline_seconds: Callable[[], float],
         access: Access,
         tracer: Tracer | None = None,
     ) -> None:
@@ -155,7 +155,7 @@ class Calls:
         kind, _, name = labels
         seconds = context.time_remaining()
         if seconds is None:
-            seconds = self._default_deadline if kind == "unary" else math.inf  # each text has its own
+            seconds = self._default_deadline() if kind == "unary" else math.inf  # each text has its own
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 caller, deadline = self._access.caller(name, context), time.monotonic() + seconds

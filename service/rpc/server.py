@@ -13,13 +13,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from service.errors import StartupError
+from service.lifecycle.reloader import Reloader
+from service.lifecycle.served import Served
 from service.metrics import SERVICE, Metrics
 from service.rpc import transport
 from service.rpc.access import GuardedReflection
 from service.rpc.calls import Calls
 from service.rpc.health import Health
 from service.rpc.security import Security
-from service.rpc.served import Served
 from service.rpc.servicer import Servicer
 from service.tracing import Tracer
 
@@ -37,7 +38,7 @@ class Server:
         self.security = Security(settings, metrics)
         access = self.security.access
         self._grpc = grpc.aio.server(options=transport.arguments(settings))
-        self._calls = Calls(metrics, settings.default_deadline_seconds, access, tracer)
+        self._calls = Calls(metrics, lambda: served.settings.default_deadline_seconds, access, tracer)
         self._grpc.add_generic_rpc_handlers((Servicer(served).handlers(self._calls),))
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
@@ -79,7 +80,7 @@ class Server:
         await stopping
         if self._health_grpc:
             await self._health_grpc.stop(_FLUSH_SECONDS)  # the last to go: until now it said NOT_SERVING
-        await asyncio.to_thread(self._served.loop.close)
+        await asyncio.to_thread(self._served.close)
 
 
 def _listen(
@@ -110,13 +111,20 @@ def _try_address(host: str, port: int) -> None:
         probe.bind((host, port))
 
 
-async def serve_until_stopped(server: Server, announce: Callable[[int], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+async def serve_until_stopped(server: Server, reloader: Reloader, announce: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
     announce(await server.start())
     log.info("%s; health on port %s", server.security, server.health_port or "of the service")
+    reloading = asyncio.create_task(reloader.run())
     await stop.wait()
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # till the very end; other handlers Python takes away earlier
     log.info("draining")
+    reloader.stop()
     await server.drain()
+    await reloading

@@ -16,6 +16,7 @@ Resource = dict[str, Any]
 OVERLAYS = {
     "minimal": DEPLOY / "overlays/minimal",
     "production": DEPLOY / "overlays/production",
+    "model-volume": ROOT / "tests/deploy/overlays/model-volume",  # a component that no overlay uses
 }
 
 
@@ -40,6 +41,12 @@ class Rendered:
         [data] = [item["data"] for item in self.all("ConfigMap") if "DRAGOMAN_PORT" in item["data"]]
         found: dict[str, str] = data
         return found
+
+    @property
+    def live_settings(self) -> str:
+        """Return the settings file that the server gets; without one, an empty file."""
+        found = [item["data"] for item in self.all("ConfigMap") if "dragoman.toml" in item["data"]]
+        return "".join(data["dragoman.toml"] for data in found)
 
     @property
     def pod(self) -> Resource:

@@ -1,7 +1,10 @@
 """Manifests say what the server and Kubernetes understand, and agree with each other."""
 
+import tempfile
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import PurePath
 from typing import Any
 
 import kubernetes_validate
@@ -29,7 +32,12 @@ def version() -> str:
 
 def settings(overlay: Rendered) -> config.Settings:
     """Return the settings of an overlay as the server reads them."""
-    return config.read({}, overlay.settings)
+    if "DRAGOMAN_CONFIG" not in overlay.settings:
+        return config.read({}, overlay.settings)
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(overlay.live_settings)
+        file.flush()
+        return config.read({}, overlay.settings | {"DRAGOMAN_CONFIG": file.name})
 
 
 @every_overlay
@@ -260,7 +268,7 @@ def test_secrets_are_renewed_and_private() -> None:
     assert 2 == len(mounted_secrets(overlay))
     assert not [mount for mount in overlay.container["volumeMounts"] if "subPath" in mount]
     assert all(mount["readOnly"] for mount in overlay.container["volumeMounts"])
-    assert {0o440} == {volume["secret"]["defaultMode"] for volume in spec["volumes"]}
+    assert {0o440} == {volume["secret"]["defaultMode"] for volume in spec["volumes"] if "secret" in volume}
     assert spec["securityContext"]["runAsGroup"] == spec["securityContext"]["fsGroup"]
 
 
@@ -268,17 +276,53 @@ def mounted_secrets(overlay: Rendered) -> dict[str, str]:
     """Return where each Secret is mounted."""
     paths = {mount["name"]: mount["mountPath"] for mount in overlay.container["volumeMounts"]}
     return {
-        volume["secret"]["secretName"]: paths[volume["name"]] for volume in overlay.pod["spec"]["volumes"]
+        volume["secret"]["secretName"]: paths[volume["name"]]
+        for volume in overlay.pod["spec"]["volumes"]
+        if "secret" in volume
     }
+
+
+@pytest.mark.parametrize("name", ["production", "model-volume"])
+def test_live_settings(name: str) -> None:
+    """
+    The settings file keeps its name, so that pods that run see it change; all in it is live and overruled by nothing.
+    """
+    overlay = rendered(name)
+    [volume] = [item for item in overlay.pod["spec"]["volumes"] if "configMap" in item]
+    [mount] = [item for item in overlay.container["volumeMounts"] if item["name"] == volume["name"]]
+    live = {item.name for item in fields(config.Settings) if item.metadata["live"]}
+    written = tomllib.loads(overlay.live_settings).keys()
+
+    assert "dragoman-live" == volume["configMap"]["name"]
+    assert "dragoman-live" in [item["metadata"]["name"] for item in overlay.all("ConfigMap")]
+    assert mount["mountPath"] == str(PurePath(overlay.settings["DRAGOMAN_CONFIG"]).parent)
+    assert "subPath" not in mount
+    assert written
+    assert written <= live
+    assert [] == [each for each in written if f"DRAGOMAN_{each.upper()}" in overlay.settings]
+
+
+def test_model_volume() -> None:
+    """
+    Bundles are looked for where the volume is mounted, which the server only reads.
+    """
+    overlay = rendered("model-volume")
+    [volume] = [item for item in overlay.pod["spec"]["volumes"] if "persistentVolumeClaim" in item]
+    [mount] = [item for item in overlay.container["volumeMounts"] if item["name"] == volume["name"]]
+
+    assert mount["mountPath"] == overlay.settings["DRAGOMAN_BUNDLE"]
+    assert mount["readOnly"] is True
+    claim = overlay.one("PersistentVolumeClaim")["metadata"]["name"]
+    assert claim == volume["persistentVolumeClaim"]["claimName"]
 
 
 def test_components_are_used() -> None:
     """
-    Production uses every component, and each component says what it needs.
+    Production uses every component but models from a volume, and each component says what it needs.
     """
     folders = {folder.name for folder in (DEPLOY / "components").iterdir()}
     used = {path.rpartition("/")[2] for path in read("overlays/production/kustomization.yaml")["components"]}
 
-    assert used == folders
+    assert {"model-volume"} == folders - used
     for folder in folders:
         assert "Needs" in (DEPLOY / "components" / folder / "README.md").read_text("utf-8")

@@ -9,9 +9,9 @@ import pytest_asyncio
 
 from service import config
 from service.assembly import build
+from service.lifecycle.served import Served
 from service.metrics import Metrics
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
-from service.rpc.served import Served
 from service.rpc.server import Server
 from service.tracing import Tracer
 
