@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import grpc
@@ -24,6 +23,7 @@ from service.metrics import SERVICE, Metrics
 from service.rpc import status
 from service.rpc.access import Access, Gate
 from service.rpc.record import Record
+from service.rpc.sending import Replies, Send, abort
 from service.security.guard import Caller
 from service.security.memory import Memory
 from service.tracing import Tracer
@@ -55,7 +55,6 @@ class Call:
 
 
 Method = Callable[[Any, Call], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 StreamMethod = Callable[[AsyncIterator[Any], Call, Send], Awaitable[None]]
 
 
@@ -112,7 +111,7 @@ class Calls:
         async def handle(payloads: AsyncIterator[bytes], context: Any) -> None:
             async with (
                 self._observed(("bidi_stream", SERVICE, name), context) as call,
-                _Replies(context) as send,
+                Replies(context) as send,
             ):
                 await stream((_parse(request_type, payload) async for payload in payloads), call, send)
 
@@ -135,7 +134,7 @@ class Calls:
             code = status.code_of(error)
             self._metrics.rejected.labels(error.reason).inc()
             record.facts["reason"] = error.reason
-            await _abort(context, code, error.message, (*status.trailers(error), *record.trailers))
+            await abort(context, code, error.message, (*status.trailers(error), *record.trailers))
         except asyncio.CancelledError:
             if context.time_remaining() == 0:  # gRPC itself may notice before we do
                 code = grpc.StatusCode.DEADLINE_EXCEEDED
@@ -172,49 +171,6 @@ class Calls:
     def _unexpected(self, error: Exception, id_: str) -> DragomanError:
         log.error("call failed", exc_info=error, extra={"request_id": id_})
         return DragomanError(f"internal error; please report request {id_}", request_id=id_)
-
-
-class _Replies:
-    """Writes the replies of a stream, the headers by themselves, and lets nobody leave in the middle of those.
-
-    gRPC would send them once more with the error, which the core forbids: the caller would never hear of the end.
-    """
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-        self._headers: asyncio.Future[None] | None = None
-
-    async def _send(self, reply: Message) -> None:
-        if self._headers is None:
-            self._headers = asyncio.ensure_future(self._context.send_initial_metadata(()))
-        await asyncio.shield(self._headers)
-        await self._context.write(reply.SerializeToString())
-
-    async def __aenter__(self) -> Send:
-        return self._send
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._headers is not None:
-            await asyncio.wait((self._headers,))
-
-
-async def _abort(context: Any, code: grpc.StatusCode, message: str, trailers: Any) -> None:
-    """End a call with an error, and leave nothing of it behind.
-
-    gRPC keeps the exception with the call, and the exception's stack trace keeps the call and its request: up to
-    100 MB for a message of 4 MiB, until a garbage collection that is long in coming.
-    """
-    try:
-        await context.abort(code, message, trailers)
-    except grpc.aio.AbortError as aborted:
-        task = asyncio.current_task()
-        assert task is not None, "gRPC runs each call as a task. This is a bug."
-        task.add_done_callback(partial(_forget, aborted))
-        raise
-
-
-def _forget(aborted: BaseException, task: asyncio.Task[None]) -> None:
-    aborted.__traceback__ = aborted.__context__ = None
 
 
 def _parse(request_type: type[Message], payload: bytes) -> Message:

@@ -15,8 +15,9 @@ from service.errors import DragomanError, InvalidRequest
 from service.lifecycle.served import Model, Served
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc import replies
-from service.rpc.calls import Call, Calls, Send
+from service.rpc.calls import Call, Calls
 from service.rpc.requests import Checks, locate_words
+from service.rpc.sending import Send
 from service.rpc.streaming import TextStream, pack_cost
 from service.translation import Options, TranslatedSentence
 

@@ -20,8 +20,9 @@ from service.config import Settings
 from service.errors import DeadlinePassed, DragomanError, InvalidRequest
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc import replies, status
-from service.rpc.calls import Call, Send
+from service.rpc.calls import Call
 from service.rpc.requests import Checks
+from service.rpc.sending import Send
 from service.translation import Options, TranslatedSentence
 from service.translator import Translator
 

@@ -19,9 +19,9 @@ from service.tracing import Tracer
 class Running:
     """A server, and a client's view of it."""
 
-    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any, port: int) -> None:
-        self.port = port
+    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any, address: str) -> None:
         self.server, self.served, self.metrics, self.channel = server, served, metrics, channel
+        self.address, self.port = address, int(address.rpartition(":")[2])
         self.stub: Any = TranslationServiceStub(channel)
 
     def value(self, name: str, **labels: str) -> float:
@@ -44,11 +44,12 @@ async def running_traced(tracer: Tracer | None, /, **settings: str) -> AsyncIter
         server = Server(served, metrics, tracer)
         port = await server.start()
     except BaseException:
-        served.loop.close()
+        served.close()
         raise
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Running(server, served, metrics, channel, port)
+        address = f"127.0.0.1:{port}"
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield Running(server, served, metrics, channel, address)
     finally:  # also when a test fails, or the process would never end
         await server.drain()
 
