@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from service.errors import DeadlinePassed, DragomanError, InvalidRequest
+from service.errors import DeadlinePassed, DragomanError, InvalidRequest, Unavailable
 from service.metrics import SERVICE, Metrics
 from service.rpc import status
 
@@ -63,6 +63,7 @@ class Calls:
     def __init__(self, metrics: Metrics, default_deadline_seconds: float) -> None:
         self._metrics, self._default_deadline = metrics, default_deadline_seconds
         self.running = 0  # calls of our service, not those that watch its health
+        self.is_draining = False
 
     def service(
         self,
@@ -95,8 +96,24 @@ class Calls:
             async def send(reply: Message) -> None:
                 await context.write(reply.SerializeToString())
 
+            is_cut = False
+
+            async def requests() -> AsyncIterator[Message]:
+                nonlocal is_cut
+                taken = 0
+                async for payload in payloads:
+                    if (
+                        taken and self.is_draining
+                    ):  # what was taken is answered; another server takes the rest
+                        is_cut = True
+                        return
+                    taken += 1
+                    yield _parse(request_type, payload)
+
             async with self._observed(("bidi_stream", SERVICE, name), context) as call:
-                await stream((_parse(request_type, payload) async for payload in payloads), call, send)
+                await stream(requests(), call, send)
+                if is_cut:
+                    raise Unavailable("the server is shutting down", reason="DRAINING")
 
         return handle
 
