@@ -12,12 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 
 from prometheus_client import start_http_server
-from rich.console import Console
-from rich.progress import Progress
 
 from service import bundle, config, logs, terminal, tracing
 from service.assembly import build, reloader
@@ -25,7 +24,7 @@ from service.bench.command import add_flags as add_bench_flags
 from service.bench.command import bench
 from service.client import Client, ServerError
 from service.config import Settings
-from service.errors import ConfigError, DragomanError, NotServed, StartupError
+from service.errors import DragomanError, NotServed, StartupError
 from service.lifecycle.memory import bound_memory
 from service.lifecycle.offers import folders
 from service.lifecycle.served import Served
@@ -34,15 +33,15 @@ from service.rpc.server import Server, serve_until_stopped
 from service.security.command import add_flags as add_key_flags
 from service.security.command import keys
 from service.security.credentials import add_flags as add_connection_flags
-from service.security.credentials import of_command
 from service.text.languages import primary_language
 from service.tracing import Tracer
-from service.translation import MAX_BEAM_SIZE, Options, Search, Translation
+from service.translate import LinesFailed, Translate, connect, is_drawn, translate
+from service.translate import add_flags as add_translate_flags
+from service.translation import Options, Search
 from service.translator import Translator
 
 DEMO = "The agreement on the European Economic Area was signed in August 1992."
 log = logging.getLogger(__name__)
-Translate = Callable[[list[str]], list[Translation]]
 
 
 def serve(read: Callable[[], Settings]) -> None:
@@ -139,55 +138,25 @@ def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Opt
         served.close()
 
 
-def _client(arguments: argparse.Namespace) -> Client:
-    return Client(arguments.server, credentials=of_command(arguments, os.environ))
-
-
 @contextmanager
 def _backend(arguments: argparse.Namespace) -> Iterator[Translate]:
     """Yield a function that translates: on a server, or in this process."""
-    is_drawn = arguments.align or arguments.svg is not None
     search = Search(arguments.beam, arguments.alternatives)
     if arguments.server:
         pair = {"source": arguments.source, "target": arguments.target}
-        with _client(arguments) as client:
-            yield lambda texts: client.translate(texts, **pair, alignment=is_drawn, search=search)
+        with connect(arguments) as client:
+            yield lambda texts: client.translate(texts, **pair, alignment=is_drawn(arguments), search=search)
         return
     with _in_process(arguments) as (translator, options):
         options = replace(options, search=search)
         yield lambda texts: asyncio.run(translator.translate(texts, options))
 
 
-def translate(arguments: argparse.Namespace) -> None:
-    """Translate arguments, a file or standard input, line by line."""
-    lines = iter(arguments.text) if arguments.text else terminal.lines(arguments.file)
-    drawn = 0
-    is_typed = not arguments.text and arguments.file is None and os.isatty(0)
-    most = 1 if is_typed else terminal.LINES_PER_CALL
-    is_shown = arguments.file is not None and sys.stderr.isatty() and not sys.stdout.isatty()
-    bar = Progress(
-        console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False, disable=not is_shown
-    )
-    with _backend(arguments) as run, bar as progress:
-        size = arguments.file.stat().st_size if arguments.file else None
-        task = progress.add_task("translating", total=size or None)
-        for chunk in terminal.chunks(lines, most):
-            for text, done in zip(chunk, run(chunk), strict=True):
-                print(done.text, flush=True)
-                terminal.list_alternatives(done)
-                terminal.warn(done)
-                if arguments.align:
-                    print()
-                    terminal.draw(text, done.text, done.sentences)
-                drawn = terminal.write_figures(arguments.svg, text, done, drawn)
-                progress.advance(task, len(text.encode()) + 1)
-
-
 def align(arguments: argparse.Namespace) -> None:
     """Align a given sentence pair and draw it."""
     source, target = arguments.source_text, arguments.target_text
     if arguments.server:
-        with _client(arguments) as client:
+        with connect(arguments) as client:
             [done] = client.align([(source, target)], source=arguments.source, target=arguments.target)
     else:
         with _in_process(arguments) as (translator, options):
@@ -200,7 +169,7 @@ def align(arguments: argparse.Namespace) -> None:
 
 def models(arguments: argparse.Namespace) -> None:
     """Print what a server serves."""
-    with _client(arguments) as client:
+    with connect(arguments) as client:
         print(json.dumps(client.models(), indent=2, ensure_ascii=False))
 
 
@@ -220,14 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     config.add_flags(commands.add_parser("serve", help="run the gRPC server", allow_abbrev=False))
     commands.add_parser("demo", help="one sentence over a real server, with its alignment")
     add = commands.add_parser("translate", help="translate arguments, a file or standard input")
-    add.add_argument("text", nargs="*", metavar="TEXT", help="default: each line of standard input")
-    add.add_argument("--file", type=Path, help="translate each line of this file")
-    add.add_argument("--align", action="store_true", help="draw the alignment")
-    sizes = range(1, MAX_BEAM_SIZE + 1)
-    add.add_argument("--beam", type=int, default=1, choices=sizes, help="hypotheses kept at each step")
-    add.add_argument(
-        "--alternatives", type=int, default=0, choices=sizes, help="further translations, at most the beam"
-    )
+    add_translate_flags(add)
     pair = commands.add_parser("align", help="align a given sentence pair")
     pair.add_argument("source_text", metavar="SOURCE")
     pair.add_argument("target_text", metavar="TARGET")
@@ -250,18 +212,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.command == "translate" and arguments.text and arguments.file:
-        raise ConfigError("give texts or --file, not both")
-    if arguments.command == "translate" and arguments.alternatives > arguments.beam:
-        raise ConfigError(f"--alternatives {arguments.alternatives}: the limit is --beam, {arguments.beam}")
     if arguments.command == "serve":
         serve(lambda: config.read(vars(arguments), os.environ))
     elif arguments.command == "demo":
         demo()
     else:
-        commands = {
-            "translate": translate, "align": align, "models": models, "bench": bench, "check": check,
-            "keys": keys,
+        commands: dict[str, Callable[[argparse.Namespace], None]] = {
+            "translate": partial(translate, backend=_backend), "align": align, "models": models,
+            "bench": bench, "check": check, "keys": keys,
         }  # fmt: skip
         commands[arguments.command](arguments)
     sys.stdout.flush()
@@ -283,7 +241,7 @@ def main(given: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise SystemExit(f"dragoman: {where}{error.strerror or error}") from None
-    except (ServerError, DragomanError) as error:
+    except (ServerError, DragomanError, LinesFailed) as error:
         raise SystemExit(f"dragoman: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from service.errors import DeadlinePassed, DragomanError, InvalidRequest
+from service.errors import DeadlinePassed, DragomanError, InvalidRequest, Unavailable
 from service.metrics import SERVICE, Metrics
 from service.rpc import status
 from service.rpc.access import Access, Gate
@@ -71,6 +71,7 @@ class Calls:
         self._metrics, self._default_deadline = metrics, default_deadline_seconds
         self._access, self._tracer = access, tracer
         self.running = 0  # calls of our service, not those that watch its health
+        self.is_draining = False
 
     def service(
         self,
@@ -113,7 +114,10 @@ class Calls:
                 self._observed(("bidi_stream", SERVICE, name), context) as call,
                 Replies(context) as send,
             ):
-                await stream((_parse(request_type, payload) async for payload in payloads), call, send)
+                requests = _Requests(self, request_type, payloads)
+                await stream(aiter(requests), call, send)
+                if requests.is_cut:
+                    raise Unavailable("the server is shutting down", reason="DRAINING")
 
         return handle
 
@@ -171,6 +175,23 @@ class Calls:
     def _unexpected(self, error: Exception, id_: str) -> DragomanError:
         log.error("call failed", exc_info=error, extra={"request_id": id_})
         return DragomanError(f"internal error; please report request {id_}", request_id=id_)
+
+
+class _Requests:
+    """The requests of a stream. Once the server drains, what was taken is answered, and another server takes the rest."""
+
+    def __init__(self, calls: Calls, request_type: type[Message], payloads: AsyncIterator[bytes]) -> None:
+        self._calls, self._request_type, self._payloads = calls, request_type, payloads
+        self.is_cut = False
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        taken = 0
+        async for payload in self._payloads:
+            self.is_cut = taken > 0 and self._calls.is_draining
+            if self.is_cut:
+                return
+            taken += 1
+            yield _parse(self._request_type, payload)
 
 
 def _parse(request_type: type[Message], payload: bytes) -> Message:

@@ -70,6 +70,7 @@ class Server:
 
     async def drain(self) -> None:
         """Report NOT_SERVING, let running calls finish, close."""
+        self._calls.is_draining = True
         await self._health.enter_graceful_shutdown()
         stopping = asyncio.ensure_future(self._grpc.stop(self._served.settings.drain_seconds))
         while self._calls.running and not stopping.done():
