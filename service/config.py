@@ -134,6 +134,7 @@ class Settings:
         "part of the queue that one caller may fill, if callers are known; lower for many callers",
         0.01,
         1,
+        live=True,
     )
     max_held_bytes: int = _setting(
         64 * 1024 * 1024, "bytes of requests of all running calls; more take more memory", 1024
@@ -258,7 +259,9 @@ def _from_file(path: Path, known: Mapping[str, Any]) -> dict[str, tuple[str, str
         if name not in known or name == "config":
             raise ConfigError(f"settings file {path}: {quoted(name)}: no such setting")
         if not isinstance(value, str | int | float):
-            raise ConfigError(f"settings file {path}: {name}: a text, a number, true or false is wanted")
+            raise ConfigError(
+                f"settings file {path}: {quoted(name)}: a text, a number, true or false is wanted"
+            )
     return {name: (f"settings file {path}: {name}", str(value)) for name, value in content.items()}
 
 

@@ -69,8 +69,12 @@ class Line:
             max_overtaken: How many newer sentences may go before any one; the bound on waiting.
             max_caller_share: Part of the line that one caller may fill; callers without a name may fill it all.
         """
-        self._max_caller_share = max_caller_share
-        self.limit(max_waiting=max_waiting, max_work=max_work, max_overtaken=max_overtaken)
+        self.limit(
+            max_waiting=max_waiting,
+            max_work=max_work,
+            max_overtaken=max_overtaken,
+            max_caller_share=max_caller_share,
+        )
         self._callers: dict[str, _Caller] = {}
         self._by_arrival: OrderedDict[int, Sequence] = OrderedDict()
         self._arrived = 0
@@ -80,9 +84,10 @@ class Line:
         self._work_of: Counter[int] = Counter()  # by priority
         self.num_given_up = 0  # since somebody last asked and set it to 0
 
-    def limit(self, *, max_waiting: int, max_work: int, max_overtaken: int) -> None:
+    def limit(self, *, max_waiting: int, max_work: int, max_overtaken: int, max_caller_share: float) -> None:
         """Change the limits; nobody who waits already is sent away."""
         self._max_waiting, self._max_work, self._max_overtaken = max_waiting, max_work, max_overtaken
+        self._max_caller_share = max_caller_share
 
     def __len__(self) -> int:
         return len(self._by_arrival)

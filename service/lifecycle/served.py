@@ -47,6 +47,7 @@ class Model:
             max_waiting=settings.max_queued_sentences,
             max_work=settings.max_queued_tokens,
             max_overtaken=settings.max_overtaken,
+            max_caller_share=settings.max_caller_share,
         )
 
     def close(self) -> None:

@@ -278,3 +278,21 @@ def test_call_larger_than_the_queue() -> None:
     """
     with pytest.raises(OverLimit, match="sentences in one call: 4, the limit is 3"):
         Line(max_waiting=3).check_room("", 4, 24, retry_seconds=1.0, now=NOW)
+
+
+def test_limits_change() -> None:
+    """
+    New limits hold from the next call on, that of one caller's share too; nobody who waits is sent away.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.5)
+    for _ in range(3):
+        waiting = sequence(7)
+        waiting.caller = "a"
+        line.add(waiting)
+    line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+
+    line.limit(max_waiting=10, max_work=1000, max_overtaken=64, max_caller_share=0.3)
+
+    with pytest.raises(QueueFull, match="30% of 10"):
+        line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+    assert 3 == len(line)
