@@ -19,7 +19,8 @@ from models.builder import CONTRIBUTED, Builder, Dims, Input, Model, Output, Wei
 from models.transformer import Shape, sinusoids
 
 MASKED = np.float32(-1e9)
-INT64, FLOAT32 = TensorProto.INT64, TensorProto.FLOAT
+INT32, INT64, FLOAT32 = TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT
+AFTER_SOFTMAX = 2  # which attention weights are an output
 
 
 def position_table(shape: Shape) -> npt.NDArray[np.float32]:
@@ -123,29 +124,30 @@ def decoder(model: Model, file: WeightFile, alignment: tuple[int, int]) -> bytes
     (B, H, P, K), `cross_key_i`, `cross_value_i` (B, H, S, K).
 
     Outputs: `log_probabilities` (B, V), `top` and `top_log_probability` (B, N), best first, `attention`
-    (B, S) of the head `alignment` = (layer, head), and the caches with this step at `position`:
-    `new_key_i`, `new_value_i` (B, H, P, K), to be bound to the memory of the old.
+    (B, S) of the head `alignment` = (layer, head), and the caches, now with this step at `position`, each as
+    `new_` and its name, to be bound to the memory of the old.
     """
     shape = model.shape
     build = Builder(model, file)
     attention = _StepAttention(build, shape)
     table = build.weight("positions", position_table(shape))
     x = build.embed("token", build.op("Gather", table, "position"))  # (B, D)
+    x = build.op("Unsqueeze", x, build.constant([1]))  # (B, 1, D): one query a row
     normed = build.norm(x, "decoder.0.attention_norm.weight")
     outputs: dict[str, Output] = {}
     for index in range(shape.decoder_layers):
         name, last = f"decoder.{index}", index + 1 == shape.decoder_layers
         mixed, new = attention.to_itself(normed, index)
         normed, x = build.add_norm(x, mixed, f"{name}.cross_norm.weight")
-        mixed, weights = attention.to_source(normed, index)
+        mixed, weights, same = attention.to_source(normed, index, weights=index == alignment[0])
         normed, x = build.add_norm(x, mixed, f"{name}.feed_forward_norm.weight")
         after = "decoder_norm.weight" if last else f"decoder.{index + 1}.attention_norm.weight"
         normed, x = build.add_norm(x, build.feed_forward(normed, name), after)
-        outputs |= new
+        outputs |= new | same
         if index == alignment[0]:
             head = build.op("Gather", weights, build.constant(alignment[1]), axis=1)  # (B, 1, S)
             outputs["attention"] = (build.op("Squeeze", head, build.constant([1])), FLOAT32, ["B", "S"])
-    logits = build.linear(normed, "embedding")  # (B, V)
+    logits = build.linear(build.op("Squeeze", normed, build.constant([1])), "embedding")  # (B, V)
     log_probabilities = build.op("LogSoftmax", logits, axis=-1)
     top = build.op("TopK", log_probabilities, "num_top", outputs=2, axis=-1)
     outputs |= {
@@ -157,59 +159,63 @@ def decoder(model: Model, file: WeightFile, alignment: tuple[int, int]) -> bytes
 
 
 class _StepAttention:
-    """Both attentions of a decoder step, where every row is one query at a place of its own."""
+    """Both attentions of a decoder step, where every row is one query at a place of its own.
+
+    `GroupQueryAttention`, here with as many heads of keys as of queries, reads of each row's cache what
+    stands in it and no more: a long neighbour costs a row no time, and cannot change a bit of it. It writes
+    the new keys and values itself, in place where past and present are the same memory.
+    """
 
     def __init__(self, build: Builder, shape: Shape) -> None:
         self._build, self._shape = build, shape
-        self._one_query = build.constant([0, -1, 1, shape.width // shape.heads])  # (B, H, 1, K)
-        per_row = build.constant([-1, 1, 1, 1])
-        position = build.op("Reshape", "position", per_row)
-        length = build.op("Reshape", "source_length", per_row)
-        self._self_mask = mask_where(build, build.op("LessOrEqual", self._places("self_key_0"), position))
-        self._cross_mask = mask_where(build, build.op("Less", self._places("cross_key_0"), length))
+        self._last_source = build.op("Sub", "source_length", build.constant(1, np.int32))  # (B,)
+        self._self_room, self._cross_room = self._room("self_key_0"), self._room("cross_key_0")
 
-    def _places(self, cache: str) -> str:
-        """Return 0, 1, ... up to the positions of a cache."""
+    def _room(self, cache: str) -> str:
+        """Return how many positions a cache has, (1,)."""
         build = self._build
-        size = build.op("Gather", build.op("Shape", cache), build.constant(2))
-        return build.op("Range", build.constant(0), size, build.constant(1))
+        return build.op("Cast", build.op("Shape", cache, start=2, end=3), to=INT32)
 
     def to_itself(self, normed: str, index: int) -> tuple[str, dict[str, Output]]:
-        """Return what a self-attention sublayer adds, (B, D), and the caches with this step in them."""
-        build, name = self._build, f"decoder.{index}.attention"
-        qkv = build.op("Reshape", build.linear(normed, f"{name}.qkv"), self._one_query)  # (B, 3H, 1, K)
-        q, k, v = build.split(qkv, 3, axis=1)  # (B, H, 1, K) each
-        keys, values = (
-            build.op("TensorScatter", f"self_{kind}_{index}", new, "position", axis=2)
-            for kind, new in (("key", k), ("value", v))
-        )
-        mixed, _ = self._attend(q, keys, values, self._self_mask)
-        dims = per_head(self._shape, "P")
-        new: dict[str, Output] = {
-            f"new_key_{index}": (keys, FLOAT32, dims),
-            f"new_value_{index}": (values, FLOAT32, dims),
-        }
-        return build.linear(mixed, f"{name}.output.weight"), new
+        """Return what a self-attention sublayer adds, (B, 1, D), and the caches with this step in them."""
+        name = f"decoder.{index}.attention"
+        qkv = self._build.linear(normed, f"{name}.qkv")  # (B, 1, 3D)
+        mixed = self._attend([qkv, "", ""], f"self_{{}}_{index}", "position", self._self_room)
+        new = self._new(mixed, f"new_self_{{}}_{index}", "P")
+        return self._build.linear(mixed, f"{name}.output.weight"), new
 
-    def to_source(self, normed: str, index: int) -> tuple[str, str]:
-        """Return what a cross-attention sublayer adds, (B, D), and its weights, (B, H, 1, S)."""
+    def to_source(self, normed: str, index: int, *, weights: bool) -> tuple[str, str, dict[str, Output]]:
+        """Return what a cross-attention sublayer adds, (B, 1, D), its weights, (B, H, 1, S), and its caches."""
         build, name = self._build, f"decoder.{index}.cross"
-        q = build.op("Reshape", build.linear(normed, f"{name}.query.weight"), self._one_query)
-        mixed, weights = self._attend(q, f"cross_key_{index}", f"cross_value_{index}", self._cross_mask)
-        return build.linear(mixed, f"{name}.output.weight"), weights
+        q = build.linear(normed, f"{name}.query.weight")
+        # No new keys or values: the caches are read as they are.
+        none = build.op(
+            "Slice", q, build.constant([0]), build.constant([0]), build.constant([1])
+        )  # (B, 0, D)
+        mixed = self._attend(
+            [q, none, none], f"cross_{{}}_{index}", self._last_source, self._cross_room, weights=weights
+        )
+        new = self._new(mixed, f"new_cross_{{}}_{index}", "S")
+        return build.linear(mixed, f"{name}.output.weight"), f"{mixed}.3", new
 
-    def _attend(self, q: str, keys: str, values: str, mask: str) -> tuple[str, str]:
-        """Return the mixed values of all heads side by side, (B, D), and the weights, (B, H, 1, positions)."""
-        build = self._build
-        scores = build.op("FusedMatMul", q, keys, domain=CONTRIBUTED, transB=1)
-        weights = build.op("Softmax", build.add(scores, mask), axis=-1)
-        mixed = build.op("MatMul", weights, values)  # (B, H, 1, K)
-        return build.op("Reshape", mixed, build.constant([-1, self._shape.width])), weights
+    def _attend(self, given: list[str], cache: str, last: str, room: str, *, weights: bool = False) -> str:
+        """Return the mixed values of all heads side by side, (B, 1, D); `last` is each row's last position."""
+        heads = self._shape.heads
+        wanted = {"outputs": 4, "qk_output": AFTER_SOFTMAX} if weights else {"outputs": 3}
+        return self._build.op(
+            "GroupQueryAttention", *given, cache.format("key"), cache.format("value"), last, room,
+            domain=CONTRIBUTED, num_heads=heads, kv_num_heads=heads, scale=1.0, **wanted,
+        )  # fmt: skip
+
+    def _new(self, mixed: str, name: str, axis: str) -> dict[str, Output]:
+        """Name the caches that an attention leaves behind."""
+        dims = per_head(self._shape, axis)
+        return {name.format(kind): (f"{mixed}.{i}", FLOAT32, dims) for i, kind in ((1, "key"), (2, "value"))}
 
 
 def _step_inputs(shape: Shape) -> dict[str, Input]:
-    inputs: dict[str, Input] = {name: (INT64, ["B"]) for name in ("token", "position", "source_length")}
-    inputs["num_top"] = (INT64, [1])
+    inputs: dict[str, Input] = {name: (INT32, ["B"]) for name in ("position", "source_length")}
+    inputs |= {"token": (INT64, ["B"]), "num_top": (INT64, [1])}
     for index in range(shape.decoder_layers):
         for kind in ("key", "value"):
             inputs[f"self_{kind}_{index}"] = (FLOAT32, per_head(shape, "P"))

@@ -1,11 +1,14 @@
 """Put the parts together: the only place where objects are wired.
 
-One bundle, one line of sentences, some decode loops, one translator; used by the command line and by what measures a bundle.
+For each bundle that serves: one line of sentences, some decode loops, one translator. Used by the command line and by
+what measures a bundle.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -19,48 +22,73 @@ from service.engine.processor import cpu_limit, kernel_set, usable_threads
 from service.engine.runner import Runner
 from service.engine.session import Sessions, open_sessions
 from service.errors import BundleError, ConfigError
+from service.lifecycle.offers import find
+from service.lifecycle.reloader import Reloader, tell
+from service.lifecycle.served import Model, Served
 from service.metrics import Metrics
-from service.rpc.served import Served
 from service.text.tokenizer import Tokenizer
 from service.translator import Translator
 
 
 def build(settings: Settings) -> tuple[Served, Metrics]:
-    """Load the bundle and start its loop.
+    """Load the bundles and start their loops.
 
     Raises:
-        StartupError: The bundle cannot be served.
+        DragomanError: Nothing can be served.
+    """
+    metrics = Metrics(CollectorRegistry())
+    cores = cpu_limit()
+    loops = settings.decode_loops or (1 if settings.threads else usable_threads(cores))
+    threads = settings.threads or max(1, usable_threads(cores) // loops)
+    metrics.threads.set(loops * threads)
+    metrics.cpu_limit_cores.set(cores)
+    served = Served(settings, metrics, loops, threads, cores, kernel_set())
+    found = find(settings, [], partial(load, served))
+    if not found.models:
+        raise found.refused[-1]
+    tell(served, found.refused)
+    served.exchange(found.models)
+    metrics.last_reload_successful.set(not found.refused)
+    return served, metrics
+
+
+def reloader(served: Served, read: Callable[[], Settings]) -> Reloader:
+    """Return what keeps a server up to date.
+
+    Args:
+        read: Returns the settings as they are written now.
+    """
+    return Reloader(served, partial(load, served), read)
+
+
+def load(served: Served, checked: Bundle) -> Model:
+    """Load one bundle for a server and start its loop.
+
+    Raises:
+        StartupError: It cannot be served.
     """
     began = time.monotonic()
-    metrics = Metrics(CollectorRegistry())
-    checked = bundle.load(settings.bundle)
+    settings, metrics = served.settings, served.metrics
     tokenizer = _tokenizer(checked)
     positions = checked.manifest.shape["max_positions"]
     if settings.max_sentence_tokens > positions:
         raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
-    cores = cpu_limit()
-    loops = settings.decode_loops or (1 if settings.threads else usable_threads(cores))
-    threads = settings.threads or max(1, usable_threads(cores) // loops)
-    sessions = open_sessions(checked, threads)
+    sessions = open_sessions(checked, served.threads)
     waiting = Line(
         max_waiting=settings.max_queued_sentences,
         max_work=settings.max_queued_tokens,
         max_overtaken=settings.max_overtaken,
+        max_caller_share=settings.max_caller_share,
     )
-    workers = [_worker(sessions, checked, waiting, settings) for _ in range(loops)]
-    loop = Loop(waiting, workers, metrics)
-    loop.start()
+    workers = [_worker(sessions, checked, waiting, settings) for _ in range(served.loops)]
+    loop = Loop(waiting, workers, metrics.of_one_engine())
     translator = Translator(
         checked, tokenizer, loop, metrics, max_sentence_tokens=settings.max_sentence_tokens
     )
     for source, target in checked.manifest.pairs:
         metrics.add_pair(f"{source}-{target}")
-    metrics.model_info.labels(checked.full_name).set(1)
-    metrics.model_load_seconds.set(time.monotonic() - began)
-    metrics.threads.set(loops * threads)
-    metrics.cpu_limit_cores.set(cores)
-    served = Served(settings, checked, translator, loop, loops, threads, cores, kernel_set(), time.time())
-    return served, metrics
+    loop.start()
+    return Model(checked, translator, waiting, loop, time.time(), time.monotonic() - began)
 
 
 def _worker(sessions: Sessions, checked: Bundle, waiting: Line, settings: Settings) -> Worker:

@@ -7,39 +7,52 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 
 from prometheus_client import start_http_server
-from rich.console import Console
-from rich.progress import Progress
 
 from service import bundle, config, logs, terminal, tracing
-from service.assembly import build
+from service.assembly import build, reloader
 from service.bench.command import add_flags as add_bench_flags
 from service.bench.command import bench
 from service.client import Client, ServerError
 from service.config import Settings
-from service.errors import ConfigError, DragomanError, NotServed, StartupError
+from service.errors import DragomanError, NotServed, StartupError
+from service.lifecycle.memory import bound_memory
+from service.lifecycle.offers import folders
+from service.lifecycle.served import Served
 from service.metrics import Metrics
-from service.rpc.served import Served
 from service.rpc.server import Server, serve_until_stopped
+from service.security.command import add_flags as add_key_flags
+from service.security.command import keys
+from service.security.credentials import add_flags as add_connection_flags
 from service.text.languages import primary_language
 from service.tracing import Tracer
-from service.translation import MAX_BEAM_SIZE, Options, Search, Translation
+from service.translate import LinesFailed, Translate, connect, is_drawn, translate
+from service.translate import add_flags as add_translate_flags
+from service.translation import Options, Search
 from service.translator import Translator
 
 DEMO = "The agreement on the European Economic Area was signed in August 1992."
 log = logging.getLogger(__name__)
-Translate = Callable[[list[str]], list[Translation]]
 
 
-def serve(settings: Settings) -> None:
-    """Run the server until it is told to stop."""
+def serve(read: Callable[[], Settings]) -> None:
+    """Run the server until it is told to stop.
+
+    Args:
+        read: Returns the settings as they are written at the moment.
+    """
+    settings = read()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for, a reload, is about to be done anyway
+    bound_memory()
     logs.configure(settings.log_level)
     served, metrics = build(settings)
     try:
@@ -48,13 +61,13 @@ def serve(settings: Settings) -> None:
             def announce(port: int) -> None:
                 log.info(
                     "serving %s on %s port %d, metrics on port %s (%s, decode loops: %d, threads of each: %d)",
-                    served.bundle.full_name, settings.host, port, metrics_port,
+                    ", ".join(model.full_name for model in served.models), settings.host, port, metrics_port,
                     served.kernel_set, served.loops, served.threads,
                 )  # fmt: skip
 
-            asyncio.run(_serve(served, metrics, tracer, announce))
+            asyncio.run(_serve(served, metrics, tracer, read, announce))
     finally:
-        served.loop.close()
+        served.close()
 
 
 @contextmanager
@@ -64,9 +77,10 @@ def _metrics_server(settings: Settings, metrics: Metrics) -> Iterator[int | None
         yield None
         return
     try:
-        server, thread = start_http_server(settings.metrics_port, settings.host, metrics.registry)
+        host = settings.metrics_host or settings.host
+        server, thread = start_http_server(settings.metrics_port, host, metrics.registry)
     except OSError as error:
-        address = f"{settings.host}:{settings.metrics_port}"
+        address = f"{host}:{settings.metrics_port}"
         raise StartupError(f"cannot serve metrics on {address}: {error.strerror}") from None
     try:
         yield server.server_port
@@ -77,14 +91,18 @@ def _metrics_server(settings: Settings, metrics: Metrics) -> Iterator[int | None
 
 
 async def _serve(
-    served: Served, metrics: Metrics, tracer: Tracer | None, announce: Callable[[int], None]
+    served: Served,
+    metrics: Metrics,
+    tracer: Tracer | None,
+    read: Callable[[], Settings],
+    announce: Callable[[int], None],
 ) -> None:
-    await serve_until_stopped(Server(served, metrics, tracer), announce)
+    await serve_until_stopped(Server(served, metrics, tracer), reloader(served, read), announce)
 
 
 def demo() -> None:
     """Start a server, translate one sentence twice over gRPC, draw the alignments, stop."""
-    asyncio.run(_demo(config.read({"host": "127.0.0.1", "port": "0"}, os.environ)))
+    asyncio.run(_demo(config.read({"host": "127.0.0.1", "port": "0", **config.OPEN}, os.environ)))
 
 
 async def _demo(settings: Settings) -> None:
@@ -117,54 +135,28 @@ def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Opt
             raise NotServed(f"the pair {source}->{target} is not served; served: {pairs}")
         yield served.translator, Options(source, target, alignment=True)
     finally:
-        served.loop.close()
+        served.close()
 
 
 @contextmanager
 def _backend(arguments: argparse.Namespace) -> Iterator[Translate]:
     """Yield a function that translates: on a server, or in this process."""
-    is_drawn = arguments.align or arguments.svg is not None
     search = Search(arguments.beam, arguments.alternatives)
     if arguments.server:
         pair = {"source": arguments.source, "target": arguments.target}
-        with Client(arguments.server) as client:
-            yield lambda texts: client.translate(texts, **pair, alignment=is_drawn, search=search)
+        with connect(arguments) as client:
+            yield lambda texts: client.translate(texts, **pair, alignment=is_drawn(arguments), search=search)
         return
     with _in_process(arguments) as (translator, options):
         options = replace(options, search=search)
         yield lambda texts: asyncio.run(translator.translate(texts, options))
 
 
-def translate(arguments: argparse.Namespace) -> None:
-    """Translate arguments, a file or standard input, line by line."""
-    lines = iter(arguments.text) if arguments.text else terminal.lines(arguments.file)
-    drawn = 0
-    is_typed = not arguments.text and arguments.file is None and os.isatty(0)
-    most = 1 if is_typed else terminal.LINES_PER_CALL
-    is_shown = arguments.file is not None and sys.stderr.isatty() and not sys.stdout.isatty()
-    bar = Progress(
-        console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False, disable=not is_shown
-    )
-    with _backend(arguments) as run, bar as progress:
-        size = arguments.file.stat().st_size if arguments.file else None
-        task = progress.add_task("translating", total=size or None)
-        for chunk in terminal.chunks(lines, most):
-            for text, done in zip(chunk, run(chunk), strict=True):
-                print(done.text, flush=True)
-                terminal.list_alternatives(done)
-                terminal.warn(done)
-                if arguments.align:
-                    print()
-                    terminal.draw(text, done.text, done.sentences)
-                drawn = terminal.write_figures(arguments.svg, text, done, drawn)
-                progress.advance(task, len(text.encode()) + 1)
-
-
 def align(arguments: argparse.Namespace) -> None:
     """Align a given sentence pair and draw it."""
     source, target = arguments.source_text, arguments.target_text
     if arguments.server:
-        with Client(arguments.server) as client:
+        with connect(arguments) as client:
             [done] = client.align([(source, target)], source=arguments.source, target=arguments.target)
     else:
         with _in_process(arguments) as (translator, options):
@@ -177,15 +169,16 @@ def align(arguments: argparse.Namespace) -> None:
 
 def models(arguments: argparse.Namespace) -> None:
     """Print what a server serves."""
-    with Client(arguments.server) as client:
+    with connect(arguments) as client:
         print(json.dumps(client.models(), indent=2, ensure_ascii=False))
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Check a bundle and say what it is."""
-    checked = bundle.load(arguments.bundle)
-    pairs = ", ".join(f"{source}->{target}" for source, target in checked.manifest.pairs)
-    print(f"{checked.full_name}: {checked.manifest.precision}, {pairs}, complete and unaltered")
+    """Check a bundle, or each bundle of a directory, and say what it is."""
+    for folder in folders(arguments.bundle):
+        checked = bundle.load(folder)
+        pairs = ", ".join(f"{source}->{target}" for source, target in checked.manifest.pairs)
+        print(f"{checked.full_name}: {checked.manifest.precision}, {pairs}, complete and unaltered")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -196,14 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     config.add_flags(commands.add_parser("serve", help="run the gRPC server", allow_abbrev=False))
     commands.add_parser("demo", help="one sentence over a real server, with its alignment")
     add = commands.add_parser("translate", help="translate arguments, a file or standard input")
-    add.add_argument("text", nargs="*", metavar="TEXT", help="default: each line of standard input")
-    add.add_argument("--file", type=Path, help="translate each line of this file")
-    add.add_argument("--align", action="store_true", help="draw the alignment")
-    sizes = range(1, MAX_BEAM_SIZE + 1)
-    add.add_argument("--beam", type=int, default=1, choices=sizes, help="hypotheses kept at each step")
-    add.add_argument(
-        "--alternatives", type=int, default=0, choices=sizes, help="further translations, at most the beam"
-    )
+    add_translate_flags(add)
     pair = commands.add_parser("align", help="align a given sentence pair")
     pair.add_argument("source_text", metavar="SOURCE")
     pair.add_argument("target_text", metavar="TARGET")
@@ -216,24 +202,24 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--svg", type=Path, metavar="FILE", help="write the alignment as a picture")
     listed = commands.add_parser("models", help="say what a server serves")
     listed.add_argument("--server", default="localhost:50051", metavar="HOST:PORT")
+    for command in (add, pair, listed):
+        add_connection_flags(command)
+    add_key_flags(commands.add_parser("keys", help="make, list and revoke API keys of a server"))
     add_bench_flags(commands.add_parser("bench", help="measure a server under load", allow_abbrev=False))
-    checked = commands.add_parser("check", help="check a bundle")
+    checked = commands.add_parser("check", help="check a bundle, or a directory of bundles")
     checked.add_argument("bundle", type=Path)
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.command == "translate" and arguments.text and arguments.file:
-        raise ConfigError("give texts or --file, not both")
-    if arguments.command == "translate" and arguments.alternatives > arguments.beam:
-        raise ConfigError(f"--alternatives {arguments.alternatives}: the limit is --beam, {arguments.beam}")
     if arguments.command == "serve":
-        serve(config.read(vars(arguments), os.environ))
+        serve(lambda: config.read(vars(arguments), os.environ))
     elif arguments.command == "demo":
         demo()
     else:
-        commands = {
-            "translate": translate, "align": align, "models": models, "bench": bench, "check": check,
+        commands: dict[str, Callable[[argparse.Namespace], None]] = {
+            "translate": partial(translate, backend=_backend), "align": align, "models": models,
+            "bench": bench, "check": check, "keys": keys,
         }  # fmt: skip
         commands[arguments.command](arguments)
     sys.stdout.flush()
@@ -255,7 +241,7 @@ def main(given: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise SystemExit(f"dragoman: {where}{error.strerror or error}") from None
-    except (ServerError, DragomanError) as error:
+    except (ServerError, DragomanError, LinesFailed) as error:
         raise SystemExit(f"dragoman: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

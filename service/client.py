@@ -7,66 +7,91 @@ with Client("localhost:50051") as client:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 import grpc
-import numpy as np
 from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from service.alignment import AlignedWords, Link, membership, word_weights
+from service import unpacking
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
-from service.text.spans import Span
-from service.translation import (
-    GREEDY,
-    Alternative,
-    Finish,
-    Flag,
-    FlagKind,
-    Search,
-    Times,
-    Token,
-    TranslatedSentence,
-    Translation,
-)
+from service.security.credentials import NONE, Credentials
+from service.translation import GREEDY, Search, TranslatedSentence, Translation
 
-_FINISH = {
-    pb.FINISH_REASON_STOP: Finish.STOP,
-    pb.FINISH_REASON_LENGTH: Finish.LENGTH,
-    pb.FINISH_REASON_REPETITION: Finish.REPETITION,
-    pb.FINISH_REASON_UNSPECIFIED: Finish.FORCED,
-}
-_FLAGS = {
-    pb.FLAG_KIND_TARGET_CUT: FlagKind.TARGET_CUT,
-    pb.FLAG_KIND_SENTENCE_SPLIT: FlagKind.SENTENCE_SPLIT,
-    pb.FLAG_KIND_REPETITION: FlagKind.REPETITION,
-}
+_CHANNEL = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_reconnect_backoff_ms", 5000),  # two minutes otherwise: a server that is back is not noticed
+]
 
 
 class ServerError(Exception):
-    """The server refused or failed: `code` is gRPC's name for it, `reason` the contract's."""
+    """The server refused or failed: `code` is gRPC's name for it, `reason` the contract's.
+
+    Attributes:
+        retry_seconds: When the server wants to be asked again, if it said so; else 0.
+    """
 
     def __init__(
-        self, code: str, message: str, reason: str = "", metadata: dict[str, str] | None = None
-    ) -> None:
+        self, code: str, message: str, reason: str = "", metadata: dict[str, str] | None = None,
+        retry_seconds: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(f"{code}: {message}")
         self.code, self.message, self.reason, self.metadata = code, message, reason, metadata or {}
+        self.retry_seconds = retry_seconds
+
+
+class TextStream:
+    """One call of StreamTranslate: texts by their ids, each as soon as it is whole."""
+
+    def __init__(self, call: Any, aligned: bool) -> None:
+        self._call, self._aligned = call, aligned
+
+    def __iter__(self) -> Iterator[tuple[str, Translation | ServerError]]:
+        """Yield each text's translation, or why there is none.
+
+        Raises:
+            ServerError: The call broke off; texts that were not yielded are not done.
+        """
+        parts: dict[str, list[Any]] = {}
+        try:
+            for reply in self._call:
+                parts.setdefault(reply.id, []).append(reply)
+                if reply.last:
+                    replies = parts.pop(reply.id)
+                    failed = reply.HasField("error")
+                    done = _text_error(reply.error) if failed else unpacking.streamed(replies, self._aligned)
+                    yield reply.id, done
+        except grpc.RpcError as error:
+            raise _server_error(error) from None
+
+    def cancel(self) -> None:
+        """End the call, from any thread."""
+        self._call.cancel()
 
 
 class Client:
     """A connection to one server. Safe to share between threads; close it, or use it in a `with`."""
 
-    def __init__(self, address: str, *, timeout: float = 60.0) -> None:
+    def __init__(self, address: str, *, timeout: float = 60.0, credentials: Credentials = NONE) -> None:
         """Prepare a connection to `host:port`; the first call opens it.
 
         Args:
             timeout: Deadline of each call, in seconds.
+            credentials: API key, TLS, client certificate.
+
+        Raises:
+            OSError: A file of the credentials cannot be read.
         """
-        self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+        secure, self._metadata = credentials.channel(), credentials.metadata()
+        self._channel = (
+            grpc.secure_channel(address, secure, _CHANNEL)
+            if secure
+            else grpc.insecure_channel(address, _CHANNEL)
+        )
         self._stub = TranslationServiceStub(self._channel)
         self._timeout = timeout
 
@@ -96,28 +121,34 @@ class Client:
         Raises:
             ServerError: The call failed, or one of the texts did.
         """
-        mode = pb.ALIGNMENT_MODE_SOFT if alignment else pb.ALIGNMENT_MODE_UNSPECIFIED
-        request = pb.TranslateRequest(
-            contents=texts,
-            source_language_code=source,
-            target_language_code=target,
-            output=pb.OutputOptions(alignment=mode),
-            decoding=pb.DecodingOptions(
-                beam_size=search.beam_size, num_alternatives=search.num_alternatives,
-                length_penalty=search.length_penalty, target_prefix=prefix,
-            ),
-        )  # fmt: skip
+        request = pb.TranslateRequest(contents=texts, **_options(source, target, alignment, search, prefix))
         reply = self._call(self._stub.Translate, request)
-        for translation in reply.translations:
-            _raise(translation)
-        return [
-            Translation(
-                done.translated_text,
-                [_sentence(sentence, alignment) for sentence in done.sentences],
-                [_flag(flag) for flag in done.flags],
-            )
-            for done in reply.translations
-        ]
+        for done in reply.translations:
+            _raise(done)
+        return [unpacking.translation(done, alignment) for done in reply.translations]
+
+    def stream(
+        self, texts: Iterable[tuple[str, str]], *, source: str, target: str, alignment: bool = False,
+        search: Search = GREEDY,
+    ) -> TextStream:  # fmt: skip
+        """Translate any number of texts in one call without a deadline, as bulk work.
+
+        Args:
+            texts: Ids and texts. Taken from another thread, as fast as the server reads them; an id may be
+                used again once its text is done.
+        """
+        options = pb.StreamTranslateOptions(
+            priority=pb.PRIORITY_BULK, **_options(source, target, alignment, search)
+        )
+
+        def requests() -> Iterator[Any]:
+            for number, (id_, text) in enumerate(texts):
+                request = pb.StreamTranslateRequest(id=id_, content=text)
+                if number == 0:
+                    request.options.CopyFrom(options)
+                yield request
+
+        return TextStream(self._stub.StreamTranslate(requests(), metadata=self._metadata), alignment)
 
     def align(
         self, pairs: Sequence[tuple[str, str]], *, source: str, target: str
@@ -134,9 +165,9 @@ class Client:
             output=pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_SOFT),
         )
         reply = self._call(self._stub.Align, request)
-        for sentence in reply.alignments:
-            _raise(sentence)
-        return [_sentence(sentence, True) for sentence in reply.alignments]
+        for done in reply.alignments:
+            _raise(done)
+        return [unpacking.sentence(done, True) for done in reply.alignments]
 
     def models(self) -> dict[str, Any]:
         """Return what the server serves, as in the contract's ListModelsResponse."""
@@ -146,73 +177,40 @@ class Client:
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
-            return method(request, timeout=self._timeout)
+            return method(request, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise _server_error(error) from None
 
 
+def _options(source: str, target: str, alignment: bool, search: Search, prefix: str = "") -> dict[str, Any]:
+    """Return the fields that `TranslateRequest` and `StreamTranslateOptions` share."""
+    mode = pb.ALIGNMENT_MODE_SOFT if alignment else pb.ALIGNMENT_MODE_UNSPECIFIED
+    decoding = pb.DecodingOptions(
+        beam_size=search.beam_size, num_alternatives=search.num_alternatives,
+        length_penalty=search.length_penalty, target_prefix=prefix,
+    )  # fmt: skip
+    return {
+        "source_language_code": source, "target_language_code": target, "decoding": decoding,
+        "output": pb.OutputOptions(alignment=mode),
+    }  # fmt: skip
+
+
 def _server_error(error: Any) -> ServerError:
     status = rpc_status.from_call(error)
-    info = error_details_pb2.ErrorInfo()
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
-        if detail.Unpack(info):
-            break
-    return ServerError(error.code().name, error.details() or "", info.reason, dict(info.metadata))
+        detail.Unpack(info)
+        detail.Unpack(retry)
+    pushback = dict(error.trailing_metadata() or ()).get("grpc-retry-pushback-ms", "0")
+    seconds = max(retry.retry_delay.ToMilliseconds(), int(pushback)) / 1000
+    return ServerError(error.code().name, error.details() or "", info.reason, dict(info.metadata), seconds)
+
+
+def _text_error(error: Any) -> ServerError:
+    code = next((code.name for code in grpc.StatusCode if code.value[0] == error.code), "UNKNOWN")
+    return ServerError(code, error.message, error.reason, dict(error.metadata))
 
 
 def _raise(item: Any) -> None:
     if item.HasField("error"):
-        error = item.error
-        code = next((code.name for code in grpc.StatusCode if code.value[0] == error.code), "UNKNOWN")
-        raise ServerError(code, error.message, error.reason, dict(error.metadata))
-
-
-def _sentence(message: Any, aligned: bool) -> TranslatedSentence:
-    attention = np.array(message.attention.weights, np.float32)
-    attention = attention.reshape(message.attention.rows, message.attention.columns)
-    source, target = _tokens(message.source_tokens), _tokens(message.target_tokens)
-    return TranslatedSentence(
-        source_span=_span(message.source_span),
-        target_span=_span(message.target_span),
-        finish=_FINISH.get(message.finish_reason, Finish.LENGTH),  # a newer reason: it was stopped
-        score=message.score,
-        words=_words(message, attention, source, target) if aligned else None,
-        source_tokens=source,
-        target_tokens=target,
-        num_source_tokens=len(source),
-        num_target_tokens=len(target),
-        attention=attention,
-        times=Times(),
-        alternatives=[Alternative(other.text, other.score, None) for other in message.alternatives],
-    )
-
-
-def _words(message: Any, attention: Any, source: list[Token], target: list[Token]) -> AlignedWords:
-    source_words = [_span(word.span) for word in message.source_words]
-    target_words = [_span(word.span) for word in message.target_words]
-    source_share = membership([token.span for token in source], source_words)
-    source_share[:1] = source_share[-1:] = 0.0  # tag and end: no word's
-    target_share = membership([token.span for token in target], target_words)
-    weights = word_weights(attention, source_share, target_share)
-    links = [Link(link.source_word, link.target_word, link.weight) for link in message.links]
-    return AlignedWords(source_words, target_words, weights, links)
-
-
-def _tokens(messages: Any) -> list[Token]:
-    return [
-        Token(
-            token.piece,
-            _span(token.span),
-            token.log_probability if token.HasField("log_probability") else None,
-        )
-        for token in messages
-    ]
-
-
-def _flag(message: Any) -> Flag:
-    kind = _FLAGS.get(message.kind, FlagKind.OTHER)
-    return Flag(kind, _span(message.source_span), _span(message.target_span), message.value)
-
-
-def _span(message: Any) -> Span:
-    return Span(message.start, message.end)
+        raise _text_error(item.error)

@@ -6,6 +6,10 @@
     │   └── NotYetServed        the contract has it, this version does not
     ├── NotServed               no such language, pair, model or version here
     ├── QueueFull               come back in `retry_seconds`
+    │   └── MemoryFull          likewise: too many bytes of requests are held
+    ├── QuotaExhausted          likewise: the caller's own limit
+    ├── Unauthenticated         no credential, or a wrong one
+    ├── NotAllowed              the credential is not for this
     ├── DeadlinePassed          it was not done in time
     ├── Unavailable             starting, loading or draining
     └── StartupError            the server cannot start
@@ -81,6 +85,38 @@ class QueueFull(DragomanError):
     def __init__(self, message: str, *, retry_seconds: float) -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
+
+
+class MemoryFull(QueueFull):
+    """The requests of all running calls together are as large as they may be."""
+
+    reason = "MEMORY_FULL"
+
+    def __init__(self, *, limit: int, held: int, actual: int, retry_seconds: float) -> None:
+        message = f"bytes of requests: {held:,} held and {actual:,} more asked for, the limit is {limit:,}"
+        super().__init__(message, retry_seconds=retry_seconds)
+
+
+class QuotaExhausted(DragomanError):
+    """The caller has used up what it may ask for in a minute; `subject` is whose quota it is."""
+
+    reason = "QUOTA_EXHAUSTED"
+
+    def __init__(self, message: str, *, subject: str, limit: int, actual: int, retry_seconds: float) -> None:
+        super().__init__(message, limit=limit, actual=actual, retry_seconds=f"{retry_seconds:.3f}")
+        self.subject, self.retry_seconds = subject, retry_seconds
+
+
+class Unauthenticated(DragomanError):
+    """Nobody knows who calls; the message shows nothing of what was sent."""
+
+    reason = "CREDENTIAL_INVALID"
+
+
+class NotAllowed(DragomanError):
+    """It is known who calls, and that this is not theirs to call."""
+
+    reason = "NOT_ALLOWED"
 
 
 class DeadlineTooShort(DragomanError):

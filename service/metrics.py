@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import threading
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -29,10 +32,27 @@ REASONS = (
     "PREFIX_NEEDS_ONE_SENTENCE",
     "NOT_YET_SERVED", "MALFORMED_MESSAGE", "TOO_MANY_TEXTS", "TEXT_TOO_LONG", "REQUEST_TOO_LONG",
     "LANGUAGE_NOT_SERVED", "PAIR_NOT_SERVED", "MODEL_NOT_SERVED", "VERSION_NOT_SERVED",
-    "QUEUE_FULL", "DEADLINE_TOO_SHORT", "DEADLINE_PASSED", "STARTING", "DRAINING", "INTERNAL_ERROR",
+    "QUEUE_FULL", "MEMORY_FULL", "QUOTA_EXHAUSTED", "CREDENTIAL_MISSING", "CREDENTIAL_INVALID", "NOT_ALLOWED",
+    "DUPLICATE_ID", "DEADLINE_TOO_SHORT", "DEADLINE_PASSED", "STARTING", "DRAINING", "INTERNAL_ERROR",
 )  # fmt: skip
+# What becomes of a reload, for each model or set of settings.
+RELOADS = ("model_loaded", "model_retired", "model_refused", "settings_changed", "settings_refused", "failed")
 METHODS = ("Translate", "StreamTranslate", "Align", "DetectLanguage", "ListModels")
 SERVICE = "dragoman.v1.TranslationService"
+
+
+class Share:
+    """What one of several engines adds to a gauge."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge, self._value = gauge, 0.0
+        self._changing = threading.Lock()
+
+    def set(self, value: float) -> None:
+        """Replace what this engine adds."""
+        with self._changing:
+            self._gauge.inc(value - self._value)
+            self._value = value
 
 
 class Metrics:
@@ -54,8 +74,10 @@ class Metrics:
             "dragoman_queue_wait_seconds", "Time a sentence waited for a decoder row.",
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
-        self.queue_depth = Gauge("dragoman_queue_depth", "Sentences that wait.", registry=registry)
-        self.running_sentences = Gauge(
+        self.queue_depth: Gauge | Share = Gauge(
+            "dragoman_queue_depth", "Sentences that wait.", registry=registry
+        )
+        self.running_sentences: Gauge | Share = Gauge(
             "dragoman_running_sentences", "Decoder rows in use.", registry=registry
         )
         self.batch_rows = Histogram(
@@ -105,14 +127,34 @@ class Metrics:
         self.rejected = Counter("dragoman_rejected", "Calls refused.", ["reason"], registry=registry)
         for reason in REASONS:
             self.rejected.labels(reason)
+        self.security_reloads = Counter(
+            "dragoman_security_reloads", "Changed certificates and key files, read again.",
+            ["file", "result"], registry=registry,
+        )  # fmt: skip
+        for file in ("certificate", "keys"):
+            for result in ("ok", "failed"):
+                self.security_reloads.labels(file, result)
 
     def _add_model(self, registry: CollectorRegistry) -> None:
-        """Add what does not change while the server runs."""
+        """Add what the server computes with, and what becomes of reloads."""
         self.model_info = Gauge(
             "dragoman_model_info", "1 for each loaded model.", ["model"], registry=registry
         )
         self.model_load_seconds = Gauge(
-            "dragoman_model_load_seconds", "Time to load the model.", registry=registry
+            "dragoman_model_load_seconds", "Time to load a model.", ["model"], registry=registry
+        )
+        self.reloads = Counter(
+            "dragoman_reloads",
+            "Models and settings that changed, or were refused.",
+            ["result"],
+            registry=registry,
+        )
+        for result in RELOADS:
+            self.reloads.labels(result)
+        self.last_reload_successful = Gauge(
+            "dragoman_last_reload_successful",
+            "1 unless the last reload refused something.",
+            registry=registry,
         )
         self.threads = Gauge("dragoman_threads", "Processor threads of the engine.", registry=registry)
         self.cpu_limit_cores = Gauge(
@@ -135,6 +177,24 @@ class Metrics:
             for code in _CODES:
                 self.handled.labels(kind, SERVICE, method, code)
             self.handling_seconds.labels(kind, SERVICE, method)
+
+    def of_one_engine(self) -> Metrics:
+        """Return the same metrics for one of several engines; what each counts of its own is added up."""
+        own = copy.copy(self)
+        assert isinstance(self.queue_depth, Gauge)
+        assert isinstance(self.running_sentences, Gauge)
+        own.queue_depth, own.running_sentences = Share(self.queue_depth), Share(self.running_sentences)
+        return own
+
+    def add_model(self, name: str, load_seconds: float) -> None:
+        """Show a model, by `name@version`."""
+        self.model_info.labels(name).set(1)
+        self.model_load_seconds.labels(name).set(load_seconds)
+
+    def remove_model(self, name: str) -> None:
+        """Show a model no more."""
+        self.model_info.remove(name)
+        self.model_load_seconds.remove(name)
 
     def add_pair(self, pair: str) -> None:
         """Start the series of one direction at 0."""

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
 from service import render
+from service.errors import ConfigError
 from service.translation import FlagKind, TranslatedSentence, Translation
 
 LINES_PER_CALL = 64
@@ -44,6 +50,90 @@ def chunks(lines: Iterator[str], most: int = LINES_PER_CALL) -> Iterator[list[st
         yield chunk
 
 
+@contextmanager
+def output(path: Path | None, *, resumes: bool) -> Iterator[int]:
+    """Print into a file, if one is given, and yield how many whole lines it has already.
+
+    Raises:
+        ConfigError: It is not empty, and nobody said that what is there shall stay.
+    """
+    if path is None:
+        yield 0
+        return
+    if not resumes and path.exists() and path.stat().st_size:
+        raise ConfigError(f"{path}: not empty; --resume goes on behind its last whole line")
+    num_done = _keep_whole_lines(path) if resumes and path.exists() else 0
+    file = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="\n")  # noqa: SIM115
+    with file, redirect_stdout(file):
+        yield num_done
+
+
+def _keep_whole_lines(path: Path) -> int:
+    """Cut off what stands behind the last line's end, and return the number of lines."""
+    count = end = 0
+    with open(path, "r+b") as file:
+        while block := file.read(1 << 20):
+            count += block.count(b"\n")
+            if b"\n" in block:
+                end = file.tell() - len(block) + block.rindex(b"\n") + 1
+        file.truncate(end)
+    return count
+
+
+def skip(lines: Iterator[str], count: int) -> int:
+    """Leave out lines that are done already; return their bytes.
+
+    Raises:
+        ConfigError: There are not so many.
+    """
+    size = 0
+    for number in range(count):
+        line = next(lines, None)
+        if line is None:
+            raise ConfigError(f"--resume: {count:,} lines are done already, but there are only {number:,}")
+        size += num_bytes(line)
+    return size
+
+
+def num_bytes(line: str) -> int:
+    """Return how much of a file a line is, its end included."""
+    return len(line.encode()) + 1
+
+
+class Bar:
+    """A progress bar over a file, on standard error; without one it only passes on what is to be said there."""
+
+    def __init__(self, total: int | None, done: int) -> None:
+        """Prepare a bar over so many bytes, of which some are done; `total` None: none is drawn."""
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._progress = Progress(
+            *columns, console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False,
+            disable=total is None,
+        )  # fmt: skip
+        self._task = self._progress.add_task("translating", total=total or None, completed=done, rate="")
+        self._began, self._code_points = time.monotonic(), 0
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def advance(self, line: str) -> None:
+        """Take in a line that is done."""
+        self._code_points += len(line)
+        rate = self._code_points / max(0.001, time.monotonic() - self._began)
+        self._progress.update(self._task, advance=num_bytes(line), rate=f"{rate:,.0f} characters/s")
+
+    def say(self, message: str) -> None:
+        """Say something on a line of its own."""
+        self._progress.console.print(f"dragoman: {message}", markup=False, highlight=False, soft_wrap=True)
+
+
 def list_alternatives(translation: Translation) -> None:
     """Print the further translations of each sentence below it, with their scores."""
     for sentence in translation.sentences:
@@ -51,10 +141,9 @@ def list_alternatives(translation: Translation) -> None:
             print(f"    {other.score:7.3f}  {other.text}")
 
 
-def warn(done: Translation) -> None:
-    """Say on standard error what a reader should doubt."""
-    for flag in done.flags:
-        print(f"dragoman: note: {DOUBTS[flag.kind].format(flag.value)}", file=sys.stderr)
+def doubts(done: Translation) -> Iterator[str]:
+    """Yield what a reader should doubt."""
+    yield from (f"note: {DOUBTS[flag.kind].format(flag.value)}" for flag in done.flags)
 
 
 def write_figures(path: Path | None, source: str, done: Translation, drawn: int) -> int:

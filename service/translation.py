@@ -68,6 +68,7 @@ class Options:
         prefix: What the translation must begin with; the source is then one sentence.
         max_target_tokens: 0 means the default, which follows the source's length.
         is_bulk: Whether others may join first.
+        caller: Who asks; callers take turns.
         deadline: On the loop's clock (`time.monotonic`): after it nobody wants the result.
     """
 
@@ -80,6 +81,7 @@ class Options:
     deadline: float = math.inf
     search: Search = GREEDY
     prefix: str = ""
+    caller: str = ""
 
     @property
     def pair(self) -> str:

@@ -30,6 +30,7 @@ from service.text.words import split_words
 from service.translation import Flag, Options, TranslatedSentence, Translation
 
 SHORT = 1000  # code points that are split so fast that another thread is not worth its cost
+_ONE_WORD = Prepared(Span(0, 1), "", [EOS_ID], [])  # what any sentence is at least
 CHUNK = 32  # sentences of a streamed text that are queued together
 
 
@@ -70,6 +71,7 @@ class Translator:
             OverLimit: There will never be room for all their sentences.
             QueueFull: There is no room for them now.
         """
+        self._check(texts, options)
         prepared = await self._split_all(texts, options.source)
         prefix = self._prefix(prepared, options)
         sequences = [
@@ -86,6 +88,14 @@ class Translator:
             whole = "".join(part.text for part in parts) if parts else text
             translations.append(Translation(whole, assembly.done, flags))
         return translations
+
+    def _check(self, texts: Items[str], options: Options) -> None:
+        """Refuse at once what would not be done in time if each word were one piece; they are not fewer."""
+        words = [count for count in (len(text.split()) for text in texts) if count]
+        if words:
+            shortest = self._sequence(_ONE_WORD, options, None)
+            work = sum(words) * (1 + options.search.beam_size) + MARKS * len(words)
+            self._loop.check(shortest, len(words), work)
 
     async def stream(self, text: str, options: Options) -> AsyncGenerator[Part, None]:
         """Translate one text of any length; its sentences come in order, each as soon as it is done.
@@ -225,14 +235,18 @@ class Translator:
             forced=forced,
             priority=int(options.is_bulk),
             deadline=options.deadline,
+            caller=options.caller,
         )
 
     async def _run(self, sequences: list[Sequence]) -> list[Result]:
-        """Wait for some sentences; if the caller goes away, they leave the batch at the next step."""
+        """Wait for some sentences; if the caller goes away or one fails, they leave the batch at the next step."""
         self._loop.submit(sequences)
+        waiting = [asyncio.wrap_future(sequence.future) for sequence in sequences]
         try:
-            return list(await asyncio.gather(*(asyncio.wrap_future(one.future) for one in sequences)))
+            return await asyncio.gather(*waiting)
         finally:
+            for future in waiting:
+                future.cancel()
             if tracing.is_wanted():
                 stages.trace(map(stages.instants, sequences))
 

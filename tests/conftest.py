@@ -48,11 +48,11 @@ class Scale:
     """How large a drill is: its full size, or two per cent of it."""
 
     def __init__(self, *, is_full: bool) -> None:
-        self._is_full = is_full
+        self.is_full = is_full
 
     def __call__(self, size: int, *, least: int = 1) -> int:
         """Return what a size comes to."""
-        return size if self._is_full else max(least, size // 50)
+        return size if self.is_full else max(least, size // 50)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

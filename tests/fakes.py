@@ -10,11 +10,14 @@ from service.batching.line import Line
 from service.batching.loop import Loop, Worker
 from service.batching.scheduler import Scheduler
 from service.batching.sequence import Sequence
+from service.bundle import Bundle
 from service.engine.cache import close_gaps
 from service.engine.runner import Step
+from service.lifecycle.served import Model
 from service.metrics import Metrics
-from service.text.tokenizer import EOS_ID
+from service.text.tokenizer import EOS_ID, Tokenizer
 from service.translation import GREEDY, Search
+from service.translator import Translator
 
 TAG_ID = 4
 VOCABULARY = 8000
@@ -116,6 +119,15 @@ def make_loop(metrics: Metrics, runner: FakeRunner, *, max_running: int = 8, max
     line = Line(max_waiting=max_waiting)
     worker = Worker(runner, Scheduler(line, max_running=max_running))
     return Loop(line, [worker], metrics, clock=runner.clock)
+
+
+def make_model(bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics) -> Model:
+    """Return a version of a model whose engine repeats the source, started."""
+    loop = make_loop(metrics.of_one_engine(), FakeRunner())
+    loop.start()
+    translator = Translator(bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+    line = loop.workers[0].scheduler.waiting
+    return Model(bundle, translator, line, loop, loaded_at=0.0, load_seconds=0.5)
 
 
 def sequence(

@@ -46,7 +46,7 @@ def test_links_lead_somewhere() -> None:
     """
     Every file that a document links to exists.
     """
-    documents = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]
+    documents = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")]
     links = {
         path.parent / link
         for path in documents

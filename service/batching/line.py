@@ -7,7 +7,7 @@ urgent, because it is its caller's turn, or because it suits the batch better, b
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -26,10 +26,19 @@ class _Caller:
 
     Attributes:
         served: Work done for it, in pieces, on a common clock: who begins to wait starts where others are.
+        work: Pieces of all that wait, by priority.
     """
 
     served: float
     waiting: list[Sequence] = field(default_factory=list)
+    work: Counter[int] = field(default_factory=Counter)
+
+    def work_before(self, sequence: Sequence) -> int:
+        """Return the pieces of those that are more urgent; counted from the nearer end, which mostly is near."""
+        place = bisect_left(self.waiting, _urgency(sequence), key=_urgency)
+        if 2 * place < len(self.waiting):
+            return sum(s.work for s in islice(self.waiting, place))
+        return self.work.total() - sum(s.work for s in islice(self.waiting, place, None))
 
     @property
     def turn(self) -> tuple[int, float]:
@@ -44,22 +53,41 @@ class Line:
     to join is the oldest: no more than 3 newer ones for each of the k, and for the sentence itself.
     """
 
-    def __init__(self, *, max_waiting: int = 2**31, max_work: int = 2**31, max_overtaken: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        max_waiting: int = 2**31,
+        max_work: int = 2**31,
+        max_overtaken: int = 64,
+        max_caller_share: float = 1.0,
+    ) -> None:
         """Start empty.
 
         Args:
             max_waiting: Sentences that may wait.
             max_work: Pieces, to be read and written, that may wait.
             max_overtaken: How many newer sentences may go before any one; the bound on waiting.
+            max_caller_share: Part of the line that one caller may fill; callers without a name may fill it all.
         """
-        self._max_waiting, self._max_work, self._max_overtaken = max_waiting, max_work, max_overtaken
+        self.limit(
+            max_waiting=max_waiting,
+            max_work=max_work,
+            max_overtaken=max_overtaken,
+            max_caller_share=max_caller_share,
+        )
         self._callers: dict[str, _Caller] = {}
         self._by_arrival: OrderedDict[int, Sequence] = OrderedDict()
         self._arrived = 0
         self._since_oldest = 0  # joins
         self._served = 0.0  # by whoever joined last
         self.work = self.rows = 0  # of all that wait
+        self._work_of: Counter[int] = Counter()  # by priority
         self.num_given_up = 0  # since somebody last asked and set it to 0
+
+    def limit(self, *, max_waiting: int, max_work: int, max_overtaken: int, max_caller_share: float) -> None:
+        """Change the limits; nobody who waits already is sent away."""
+        self._max_waiting, self._max_work, self._max_overtaken = max_waiting, max_work, max_overtaken
+        self._max_caller_share = max_caller_share
 
     def __len__(self) -> int:
         return len(self._by_arrival)
@@ -67,25 +95,33 @@ class Line:
     def __iter__(self) -> Iterator[Sequence]:
         return iter(self._by_arrival.values())
 
-    def check_room(self, sequences: list[Sequence], retry_seconds: float, now: float) -> None:
+    def check_room(self, caller: str, count: int, work: int, retry_seconds: float, now: float) -> None:
         """Refuse some sentences at once, all or none.
+
+        Args:
+            work: Of all of them, in pieces.
 
         Raises:
             OverLimit: There would be no room for them even in an empty line.
             QueueFull: There is none now.
         """
-        work = sum(sequence.work for sequence in sequences)
-        asked = {"sentences": (len(sequences), self._max_waiting), "pieces": (work, self._max_work)}
-        for unit, (count, limit) in asked.items():
-            if count > limit:
+        asked = {"sentences": (count, self._max_waiting), "pieces": (work, self._max_work)}
+        for unit, (actual, limit) in asked.items():
+            if actual > limit:
                 raise OverLimit(
-                    f"{unit} in one call", field="contents", limit=limit, actual=count, reason="REQUEST_TOO_LONG"
+                    f"{unit} in one call", field="contents", limit=limit, actual=actual, reason="REQUEST_TOO_LONG"
                 )  # fmt: skip
-        if self._is_full(len(sequences), work):
+        if self._is_full(count, work) or self._has_its_share(caller, count, work):
             self._drop_lost(now)  # done only when their places are needed
-        if self._is_full(len(sequences), work):
+        if self._has_its_share(caller, count, work):
             raise QueueFull(
-                f"{len(self):,} sentences ({self.work:,} pieces) are waiting and {len(sequences):,} ({work:,}) "
+                f"{len(self._callers[caller].waiting):,} of your sentences are waiting and {count:,} more asked for, "
+                f"the limit is {self._max_caller_share:.0%} of {self._max_waiting:,} ({self._max_work:,} pieces)",
+                retry_seconds=retry_seconds,
+            )
+        if self._is_full(count, work):
+            raise QueueFull(
+                f"{len(self):,} sentences ({self.work:,} pieces) are waiting and {count:,} ({work:,}) "
                 f"more asked for, the limit is {self._max_waiting:,} ({self._max_work:,})",
                 retry_seconds=retry_seconds,
             )
@@ -93,13 +129,25 @@ class Line:
     def _is_full(self, count: int, work: int) -> bool:
         return len(self) + count > self._max_waiting or self.work + work > self._max_work
 
+    def _has_its_share(self, caller: str, count: int, work: int) -> bool:
+        """Tell whether others need the places; whoever has nothing in the line may always put in a call."""
+        own = self._callers.get(caller) if caller else None
+        if own is None:
+            return False
+        count, work = count + len(own.waiting), work + own.work.total()
+        share = self._max_caller_share
+        return count > share * self._max_waiting or work > share * self._max_work
+
     def work_before(self, sequence: Sequence) -> int:
         """Return the pieces of those that would go before a sentence that does not wait yet."""
         own = self._callers.get(sequence.caller)
-        mine = _urgency(sequence)
-        ahead = sum(s.work for s in own.waiting if _urgency(s) < mine) if own else 0
-        of_others = (s.work for s in self if s.caller != sequence.caller and s.priority <= sequence.priority)
-        return ahead + min(sum(of_others), max(1, len(self._callers) - bool(own)) * (ahead + sequence.work))
+        ahead = own.work_before(sequence) if own else 0
+        of_others = sum(
+            work - (own.work[priority] if own else 0)
+            for priority, work in self._work_of.items()
+            if priority <= sequence.priority
+        )
+        return ahead + min(of_others, max(1, len(self._callers) - bool(own)) * (ahead + sequence.work))
 
     def add(self, sequence: Sequence) -> None:
         """Let a sentence wait at the place its urgency gives it."""
@@ -108,8 +156,7 @@ class Line:
         self._by_arrival[sequence.arrival] = sequence
         caller = self._callers.setdefault(sequence.caller, _Caller(self._served))
         insort(caller.waiting, sequence, key=_urgency)
-        self.work += sequence.work
-        self.rows += sequence.search.beam_size
+        self._count(caller, sequence, 1)
 
     def take(self, fits: Test, suits: Test) -> Sequence | None:
         """Take out the sentence that joins next, or none if it must wait for room.
@@ -141,13 +188,19 @@ class Line:
         return next(iter(self._by_arrival.values()), None)
 
     def _remove(self, sequence: Sequence) -> None:
-        waiting = self._callers[sequence.caller].waiting
-        del waiting[bisect_left(waiting, _urgency(sequence), key=_urgency)]
-        if not waiting:
+        caller = self._callers[sequence.caller]
+        del caller.waiting[bisect_left(caller.waiting, _urgency(sequence), key=_urgency)]
+        if not caller.waiting:
             del self._callers[sequence.caller]
         del self._by_arrival[sequence.arrival]
-        self.work -= sequence.work
-        self.rows -= sequence.search.beam_size
+        self._count(caller, sequence, -1)
+
+    def _count(self, caller: _Caller, sequence: Sequence, sign: int) -> None:
+        work = sign * sequence.work
+        self.work += work
+        caller.work[sequence.priority] += work
+        self._work_of[sequence.priority] += work
+        self.rows += sign * sequence.search.beam_size
 
     def _drop_lost(self, now: float) -> None:
         for sequence in [waiting for waiting in self if waiting.is_lost(now)]:

@@ -20,6 +20,10 @@ from service.engine.runner import Step
 from service.errors import DeadlinePassed, DeadlineTooShort, DragomanError, Unavailable
 from service.metrics import Metrics
 
+# Calls are refused unless there is so much more time than they should take. When too many come, all that are accepted
+# finish just within it: without a margin every error of the estimate would make the half of them late.
+_MARGIN = 1.2
+
 
 class Rows(Protocol):
     """What a loop asks of an engine; `service.engine.runner.Runner` is the real one."""
@@ -49,6 +53,7 @@ class Worker:
 
     def __init__(self, runner: Rows, scheduler: Scheduler) -> None:
         self.runner, self.scheduler = runner, scheduler
+        self.busy_since: float | None = None  # the end of its last step, if it has gone on since
         self.thread: threading.Thread | None = None
 
 
@@ -93,19 +98,39 @@ class Loop:
             DeadlineTooShort: They would not be done in time.
             Unavailable: The loop is closed.
         """
+        work = sum(sequence.work for sequence in sequences)
         with self._changed:
-            if self._is_closed:
-                raise Unavailable("the server is shutting down", reason="DRAINING")
             now = self._clock()
-            self._waiting.check_room(sequences, max(0.1, self._drain_seconds(self._waiting.work)), now)
-            self._check_deadline(sequences, now)
+            self._check(sequences, len(sequences), work, now)
             for sequence in sequences:
                 sequence.submitted_at = now
                 self._waiting.add(sequence)
             self._metrics.queue_depth.set(len(self._waiting))
             self._changed.notify_all()
 
-    def _check_deadline(self, sequences: list[Sequence], now: float) -> None:
+    def check(self, shortest: Sequence, count: int, work: int) -> None:
+        """Refuse at once what is not cut into sentences yet: most refusals are cheap, whatever the text.
+
+        Args:
+            shortest: No sentence of it is shorter; as urgent as they are, and never queued.
+            count: How many they are at least.
+            work: Of all of them at least, in pieces.
+
+        Raises:
+            What `submit` does.
+        """
+        with self._changed:
+            self._check([shortest], count, work, self._clock())
+
+    def _check(self, sequences: list[Sequence], count: int, work: int, now: float) -> None:
+        if self._is_closed:
+            raise Unavailable("the server is shutting down", reason="DRAINING")
+        retry_seconds = max(0.1, self._drain_seconds(self._waiting.work))
+        caller = sequences[0].caller if sequences else ""
+        self._waiting.check_room(caller, count, work, retry_seconds, now)
+        self._check_deadline(sequences, work, now)
+
+    def _check_deadline(self, sequences: list[Sequence], work: int, now: float) -> None:
         """Refuse what would not be done in time.
 
         Raises:
@@ -115,38 +140,47 @@ class Loop:
         first = min(sequences, key=lambda sequence: sequence.deadline, default=None)
         if first is None or first.deadline == math.inf:
             return
-        work = sum(sequence.work for sequence in sequences)
-        rows = self._rows()
-        own = max(self.pace.own_seconds(sequence, rows) for sequence in sequences)
         remaining = first.deadline - now
         if remaining <= 0:
             raise DeadlinePassed("the deadline has passed")
-        if self._drain_seconds(self._waiting.work + work) + own <= remaining:
+        rows = self._rows(sum(sequence.search.beam_size for sequence in sequences))
+
+        def estimate(pace: Pace, before: int) -> float:
+            own = max(pace.own_seconds(sequence, rows) for sequence in sequences)
+            return _MARGIN * (pace.drain_seconds(before + work, rows, len(self.workers)) + own)
+
+        if estimate(self.pace, self._waiting.work) <= remaining:
             return  # even if all the others go first
-        estimated = self._drain_seconds(self._waiting.work_before(first) + work) + own
+        estimated = estimate(self.pace, self._waiting.work_before(first))
+        if not self._load():  # what was seen last may be long past, and nobody let in would never correct it
+            estimated = min(estimated, estimate(Pace(), 0))
         if estimated > remaining:
             raise DeadlineTooShort(estimated, remaining)
 
     def _drain_seconds(self, work: int) -> float:
         return self.pace.drain_seconds(work, self._rows(), len(self.workers))
 
-    def _rows(self) -> int:
-        """Return how many rows a loop has, or will have as soon as those who wait have joined."""
-        load = self._waiting.rows + sum(worker.scheduler.load for worker in self.workers)
-        return min(-(-load // len(self.workers)), self.workers[0].scheduler.max_running)
+    def _load(self) -> int:
+        return self._waiting.rows + sum(worker.scheduler.load for worker in self.workers)
+
+    def _rows(self, more: int = 0) -> int:
+        """Return how many rows a loop has, or will have as soon as those who wait, and some more, have joined."""
+        return min(-(-(self._load() + more) // len(self.workers)), self.workers[0].scheduler.max_running)
 
     def step(self, worker: Worker) -> None:
         """Advance every sentence of a worker by one piece."""
         scheduler, runner = worker.scheduler, worker.runner
         began = self._clock()
+        since = worker.busy_since or began
         with self._changed:
             dropped = scheduler.drop_lost(began)
-            joined = scheduler.admit(began, self._share())
+            joined = scheduler.admit(began, self._share(), self._own_seconds())
             num_given_up, self._waiting.num_given_up = self._waiting.num_given_up, 0
         if dropped.lost or num_given_up:
             self._count_lost(dropped.lost, num_given_up)
             runner.leave(dropped.left)
         if not scheduler.running:
+            worker.busy_since = None
             self._count_sentences()
             return
         runner.join([sequence.source_ids for sequence in joined])
@@ -163,20 +197,25 @@ class Loop:
         runner.leave(outcome.left)
         if joined or outcome.finished:
             self._count_sentences()
-        self._observe(worker, joined, rows, encoded - began, now - encoded)
+        pieces = rows + sum(len(sequence.source_ids) for sequence in joined)
+        self._observe(worker, joined, rows, pieces, encoded - began, now - encoded)
+        ended = self._clock()  # to hand results out, and to wait for the interpreter, is part of the pace
+        self.pace.observe(rows, pieces, ended - since)
+        worker.busy_since = ended if scheduler.running else None
+
+    def _own_seconds(self) -> Callable[[Sequence], float]:
+        rows = self._rows()
+        return lambda sequence: self.pace.own_seconds(sequence, rows)
 
     def _share(self) -> int | None:
         """Return how many rows a worker should have, so that all have work."""
         if len(self.workers) == 1 or not len(self._waiting):
             return None
-        wanted = self._waiting.rows + sum(worker.scheduler.load for worker in self.workers)
-        return -(-wanted // len(self.workers))
+        return -(-self._load() // len(self.workers))
 
     def _observe(
-        self, worker: Worker, joined: list[Sequence], rows: int, encode: float, decode: float
+        self, worker: Worker, joined: list[Sequence], rows: int, pieces: int, encode: float, decode: float
     ) -> None:
-        pieces = rows + sum(len(sequence.source_ids) for sequence in joined)
-        self.pace.observe(rows, pieces, encode + decode)
         for sequence in joined:
             self._metrics.queue_wait_seconds.observe(sequence.started_at - sequence.submitted_at)
         if joined:
@@ -213,6 +252,7 @@ class Loop:
     def _fail(self, worker: Worker, error: Exception) -> None:
         """Tell everyone in the batch, and begin anew with empty rows."""
         failed = worker.scheduler.clear()
+        worker.busy_since = None
         worker.runner.clear()
         self._count_sentences()
         for sequence in failed:

@@ -6,6 +6,7 @@ onnxruntime, so that a test can replay an hour of traffic in a blink.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from service.batching.line import Line
@@ -58,11 +59,15 @@ class Scheduler:
         failed, self.running, self.rows = self.running, [], []
         return failed
 
-    def admit(self, now: float, share: int | None = None) -> list[Sequence]:
+    def admit(
+        self, now: float, share: int | None = None, own_seconds: Callable[[Sequence], float] = lambda _: 0.0
+    ) -> list[Sequence]:
         """Fill the free rows by urgency, and return the sentences that joined.
 
         Args:
             share: Of all rows wanted; the rest is left to other engines. None: there are none.
+            own_seconds: What a sentence takes from now on; one that would be late is not begun, unless there is
+                nothing else to do, for the estimate may be wrong.
         """
         joined: list[Sequence] = []
         load = self.load
@@ -84,7 +89,8 @@ class Scheduler:
             sequence = self.waiting.take(fits, suits)
             if sequence is None:
                 break
-            if sequence.is_lost(now):  # its client hung up, or its time ran out, while it waited
+            done = now + own_seconds(sequence) if load else now
+            if sequence.is_lost(done):  # its client hung up, or its time ran out, while it waited
                 self.waiting.give_up(sequence)
                 continue
             joined.append(sequence)

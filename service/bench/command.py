@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from service.bench.plot import percentile_svg
 from service.bench.report import OK, Report, Spread
 from service.client import ServerError
 from service.errors import ConfigError, quoted
+from service.security.credentials import add_flags as add_connection_flags
+from service.security.credentials import of_command
 
 _ADDRESS = re.compile(r".+:(\d{1,5})")
 _TICK_SECONDS = 1.0  # between two drawings of the bar; each keeps the processor for some milliseconds
@@ -48,13 +51,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--from", dest="source", default="en", metavar="LANGUAGE", help="of lines that do not say it"
     )
     parser.add_argument("--to", dest="target", default="fr", metavar="LANGUAGE", help="likewise")
+    add_connection_flags(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw latency over percentiles")
 
 
 def bench(arguments: argparse.Namespace) -> None:
     """Measure a server and show what came of it; after Ctrl-C, what came of it until then."""
-    run = Run(_address(arguments.address), _load(arguments))
+    credentials = of_command(arguments, os.environ)
+    run = Run(_address(arguments.address), _load(arguments), credentials)
     for path in filter(None, (arguments.json, arguments.svg)):
         path.open("a").close()  # a place that cannot be written to is said before the run, not after it
     is_interrupted = False

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -18,6 +20,7 @@ from service.bench.load import Load, Text
 from service.bench.report import MALFORMED, OK, UNFINISHED, Report, Sample
 from service.client import ServerError
 from service.pb.dragoman.v1 import translation_pb2 as pb
+from service.security.credentials import NONE, Credentials
 
 _METHOD = f"/{pb.DESCRIPTOR.services_by_name['TranslationService'].full_name}/Translate"
 _OPTIONS = [
@@ -30,13 +33,13 @@ _GRACE_SECONDS = 1.0  # for a call that is not back at its deadline; gRPC should
 _PAUSE_SECONDS = 0.05  # of a caller whose call failed, lest refusals be all that is measured
 
 
-def measure(address: str, load: Load) -> Report:
+def measure(address: str, load: Load, credentials: Credentials = NONE) -> Report:
     """Measure a server from a program that has no event loop.
 
     Raises:
         ServerError: Nobody listens there, or one of the directions is refused.
     """
-    run = Run(address, load)
+    run = Run(address, load, credentials)
     asyncio.run(run.go())
     return run.report()
 
@@ -44,8 +47,16 @@ def measure(address: str, load: Load) -> Report:
 class Run:
     """One measurement; `report` may be asked for at any time, also after `go` was cancelled."""
 
-    def __init__(self, address: str, load: Load) -> None:
-        self.address, self.load = address, load
+    def __init__(
+        self,
+        address: str,
+        load: Load,
+        credentials: Credentials = NONE,
+        on_failure: Callable[[grpc.aio.AioRpcError], None] | None = None,
+    ) -> None:
+        """Prepare a measurement; `on_failure` sees every call that failed, with all that came with it."""
+        self.address, self.load, self._on_failure = address, load, on_failure
+        self._secure, self._metadata = credentials.channel(), credentials.metadata()
         self.samples: list[Sample] = []
         self._requests = [_request(text, load) for text in load.texts]
         self._order = load.order()
@@ -69,14 +80,20 @@ class Run:
         Raises:
             ServerError: Nobody listens there, or one of the directions is refused.
         """
-        async with grpc.aio.insecure_channel(self.address, options=_OPTIONS) as channel:
-            self._translate = channel.unary_unary(_METHOD, _as_it_is, _as_it_is)
+        async with self._channel() as channel:
+            method = channel.unary_unary(_METHOD, _as_it_is, _as_it_is)
+            self._translate = partial(method, metadata=self._metadata)
             await self._greet()
             self._origin = time.monotonic()
             try:
                 await self._send()
             finally:
                 self._stopped = min(self.elapsed, self.load.total_seconds)
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self._secure:
+            return grpc.aio.secure_channel(self.address, self._secure, options=_OPTIONS)
+        return grpc.aio.insecure_channel(self.address, options=_OPTIONS)
 
     async def _greet(self) -> None:
         """Ask once in each direction, unmeasured: what no call can get past is better said before all of them."""
@@ -125,6 +142,8 @@ class Run:
             code = OK
         except grpc.aio.AioRpcError as error:
             code = error.code().name
+            if self._on_failure is not None:
+                self._on_failure(error)
         except DecodeError:
             code = MALFORMED
         finally:

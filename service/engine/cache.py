@@ -35,17 +35,14 @@ def close_gaps(items: list[_Item], gone: Sequence[int]) -> None:
 
 
 def roomy(length: int) -> int:
-    """Return the length to allocate for one that is needed: 32, 48, 64, 96, 128, 192, ...
+    """Return the length to allocate for one that is needed: 64, 128, 256, ...
 
-    Few lengths mean few allocations and few shapes. A third more positions cost a step next to nothing.
+    Few lengths mean few allocations and few shapes; a step reads what stands in a row, not the room behind it.
 
-    >>> [roomy(length) for length in (1, 33, 100, 200)]
-    [32, 48, 128, 256]
+    >>> [roomy(length) for length in (1, 65, 100, 200)]
+    [64, 128, 128, 256]
     """
-    room = 32
-    while room < length:
-        room += 1 << (room.bit_length() - 2)
-    return room
+    return max(64, 1 << (length - 1).bit_length())
 
 
 class Cache:
@@ -58,8 +55,7 @@ class Cache:
     def __init__(self, names: Sequence[str], heads: int, width: int) -> None:
         self._names, self._heads, self._width = names, heads, width
         self._shape = (0, heads, 0, width)
-        # Zeros, for what a mask hides must be finite: it is multiplied by a weight of 0, not skipped.
-        self._memory, self._spare = ([np.zeros(0, np.float32) for _ in names] for _ in range(2))
+        self._memory, self._spare = ([np.empty(0, np.float32) for _ in names] for _ in range(2))
         self._arrays = self._laid_out(self._memory)
 
     @property
@@ -70,8 +66,8 @@ class Cache:
     def reserve(self, used: int, rows: int, length: int) -> None:
         """Have room for some rows of some length, keeping the rows in use.
 
-        Rows grow by sixteens. The length is work at every step, but little, and changing it copies all rows:
-        it follows what is needed up at once, and down when a quarter of it would do.
+        Rows grow by sixteens. The length is memory, and changing it copies all rows: it follows what is needed
+        up at once, and down when a quarter of it would do.
         """
         capacity, wanted = self._shape[0], roomy(length)
         if self.length > wanted > self.length // 4:
@@ -85,7 +81,7 @@ class Cache:
         self._memory, self._spare = self._spare, self._memory
         size = math.prod(self._shape)
         if len(self._memory[0]) < size:
-            self._memory = [np.zeros(size, np.float32) for _ in self._names]
+            self._memory = [np.empty(size, np.float32) for _ in self._names]
         self._arrays = self._laid_out(self._memory)
         for new, before in zip(self._arrays, old, strict=True):
             new[:used, :, :kept] = before[:used, :, :kept]

@@ -7,8 +7,9 @@ list in the same way.
 Axes: R rows, T pieces of several sentences end to end, S source positions, P cache positions, H heads,
 K width of a head, V vocabulary, N best pieces.
 
-Every padded length is a multiple of 8, also for a batch of one: attention in float32 is bit-stable
-against padding only then. Products are of whole numbers, which no order of adding can change.
+A decoder step reads of each row's caches what stands in it, whatever the room and the neighbours. The encoder
+pads, always to a multiple of 8, also for one sentence: its attention in float32 is bit-stable against padding
+only then. Products are of whole numbers, which no order of adding can change.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from service.engine.session import Sessions
 from service.text.tokenizer import PAD_ID
 
 Int = npt.NDArray[np.int64]
+ShortInt = npt.NDArray[np.int32]
 MULTIPLE = 8
 MAX_GROUP_TOKENS = 256  # of one pass through the encoder: more leave the processor's caches
 
@@ -36,7 +38,7 @@ class Step:
     Attributes:
         log_probabilities: (R, V), natural logarithms; overwritten by the next step, as are the top pieces.
         top, top_log_probabilities: (R, N), the best pieces first.
-        attention: (R, S), of the alignment head; to be kept.
+        attention: (R, S), of the alignment head; to be kept. What lies behind a row's source is left over.
     """
 
     log_probabilities: Float
@@ -90,7 +92,8 @@ class Runner:
         """Give up all rows, whatever state a failure left them in."""
         self._rows = 0
         self._furthest = 0  # position of the row that is furthest on
-        self._token, self._position, self._source_length = (np.zeros(0, np.int64) for _ in range(3))
+        self._token = np.zeros(0, np.int64)
+        self._position, self._source_length = (np.zeros(0, np.int32) for _ in range(2))
         self._self = Cache([f"self_{kind}" for kind in self._kinds], self._heads, self._width)
         self._cross = Cache(self._cross_names, self._heads, self._width)
         self._log_probabilities = np.zeros((0, self._vocabulary), np.float32)
@@ -145,23 +148,22 @@ class Runner:
 
     def _bind(self, rows: int, num_top: int) -> None:
         """Tell the runtime where everything lies; the caches are written where they are read."""
-        assert self._self.length % MULTIPLE == self._cross.length % MULTIPLE == 0, "padding. This is a bug."
         self._binding = self._decoder.io_binding()
-        read: list[tuple[str, Int | Float]] = [
+        caches = [*self._self.items(rows), *self._cross.items(rows)]
+        read: list[tuple[str, Int | ShortInt | Float]] = [
             ("token", self._token[:rows]),
             ("position", self._position[:rows]),
             ("source_length", self._source_length[:rows]),
             ("num_top", np.array([num_top])),
-            *self._self.items(rows),
-            *self._cross.items(rows),
+            *caches,
         ]
         best = np.zeros((rows, num_top), np.int64), np.zeros((rows, num_top), np.float32)
         attention = np.zeros((rows, self._cross.length), np.float32)
         self._written = (self._log_probabilities[:rows], *best, attention)
-        written: list[tuple[str, Int | Float]] = [
+        written: list[tuple[str, Int | ShortInt | Float]] = [
             ("log_probabilities", self._written[0]),
             ("attention", attention),
-            *((name.replace("self", "new"), array) for name, array in self._self.items(rows)),
+            *((f"new_{name}", array) for name, array in caches),
         ]
         if num_top:
             written += [("top", best[0]), ("top_log_probability", best[1])]
@@ -178,7 +180,7 @@ class Runner:
             first = self._rows
             self._add_rows(len(new), int(self._source_length[new].max()))
             for target, source in enumerate(new, first):
-                self._cross.copy(source, target, padded(int(self._source_length[source])))
+                self._cross.copy(source, target, int(self._source_length[source]))
                 self._source_length[target] = self._source_length[source]
         for source, target in pairs:
             self._self.copy(source, target, int(self._position[source]))
@@ -193,7 +195,7 @@ class Runner:
         for target, source in enumerate(kept):
             if source != target:
                 self._self.copy(source, target, int(self._position[source]))
-                self._cross.copy(source, target, padded(int(self._source_length[source])))
+                self._cross.copy(source, target, int(self._source_length[source]))
         for array in (self._position, self._source_length):
             array[: len(kept)] = array[kept]
         self._rows = len(kept)
@@ -222,7 +224,7 @@ class Runner:
             capacity = max(rows, 2 * len(self._token))
             for name in ("_token", "_position", "_source_length"):
                 old = getattr(self, name)
-                setattr(self, name, np.append(old[:used], np.zeros(capacity - used, np.int64)))
+                setattr(self, name, np.append(old[:used], np.zeros(capacity - used, old.dtype)))
             self._log_probabilities = np.zeros((capacity, self._vocabulary), np.float32)
         self._bound = ()
         self._rows = rows

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.bundle import DECODER, ENCODER, Bundle
+from service.bundle import DECODER, ENCODER, WEIGHTS, Bundle
 from service.errors import BundleError
 
 # Since 1.29 onnxruntime reports to its maker unless told not to before it is loaded. What runs here is
@@ -33,14 +33,17 @@ def open_sessions(bundle: Bundle, threads: int) -> Sessions:
         BundleError: The graphs are intact but this runtime cannot run them.
     """
     try:
-        return Sessions(_open(bundle.path(ENCODER), threads), _open(bundle.path(DECODER), threads))
+        weights = bundle.path(WEIGHTS).read_bytes()
+        return Sessions(*(_open(bundle.path(graph), weights, threads) for graph in (ENCODER, DECODER)))
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, all of which mean the same here
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise BundleError(f"bundle {bundle.folder}: onnxruntime cannot load it: {first_line}") from None
 
 
-def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _open(path: Path, weights: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
+    # Left to itself onnxruntime maps the file, and whoever then writes to it in place kills us (SIGBUS).
+    options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # its warnings are about graph optimisation, of no use to an operator

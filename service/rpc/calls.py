@@ -18,11 +18,14 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from service.errors import DeadlinePassed, DragomanError, InvalidRequest
+from service.errors import DeadlinePassed, DragomanError, InvalidRequest, Unavailable
 from service.metrics import SERVICE, Metrics
 from service.rpc import status
+from service.rpc.access import Access, Gate
 from service.rpc.record import Record
 from service.rpc.sending import Replies, Send, abort
+from service.security.guard import Caller
+from service.security.memory import Memory
 from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
@@ -34,11 +37,15 @@ class Call:
 
     Attributes:
         deadline: On the clock of `time.monotonic`; a stream may have none.
+        caller: Whose call it is, and what its quota is charged with.
+        memory: Where bytes of its requests are held.
         facts: What its line in the log and its span will say: figures and names, never a text.
     """
 
     request_id: str
     deadline: float
+    caller: Caller
+    memory: Memory
     facts: dict[str, str | int] = field(default_factory=dict)
 
     def add(self, **figures: int) -> None:
@@ -55,10 +62,16 @@ class Calls:
     """Wraps methods into handlers."""
 
     def __init__(
-        self, metrics: Metrics, default_deadline_seconds: float, tracer: Tracer | None = None
+        self,
+        metrics: Metrics,
+        default_deadline_seconds: Callable[[], float],
+        access: Access,
+        tracer: Tracer | None = None,
     ) -> None:
-        self._metrics, self._default_deadline, self._tracer = metrics, default_deadline_seconds, tracer
+        self._metrics, self._default_deadline = metrics, default_deadline_seconds
+        self._access, self._tracer = access, tracer
         self.running = 0  # calls of our service, not those that watch its health
+        self.is_draining = False
 
     def service(
         self,
@@ -74,13 +87,22 @@ class Calls:
             name: grpc.stream_stream_rpc_method_handler(self._stream(name, request_type, stream))
             for name, (request_type, stream) in streams.items()
         }
-        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+        return Gate(SERVICE, handlers, self._access, self._refusal)
+
+    def _refusal(self, name: str, error: DragomanError) -> Any:
+        kind = "bidi_stream" if name.startswith("Stream") else "unary"
+
+        async def handle(payloads: AsyncIterator[bytes], context: Any) -> None:
+            async with self._observed((kind, SERVICE, name), context):
+                raise error
+
+        return handle
 
     def _unary(self, name: str, request_type: type[Message], method: Method) -> Any:
         async def handle(payload: bytes, context: Any) -> bytes:
             async with self._observed(("unary", SERVICE, name), context) as call:
-                request = _parse(request_type, payload)
-                reply = await method(request, call)
+                with call.memory.holding(len(payload)):
+                    reply = await method(_parse(request_type, payload), call)
                 return reply.SerializeToString()
             raise AssertionError("a failed call is aborted. This is a bug.")
 
@@ -92,7 +114,10 @@ class Calls:
                 self._observed(("bidi_stream", SERVICE, name), context) as call,
                 Replies(context) as send,
             ):
-                await stream((_parse(request_type, payload) async for payload in payloads), call, send)
+                requests = _Requests(self, request_type, payloads)
+                await stream(aiter(requests), call, send)
+                if requests.is_cut:
+                    raise Unavailable("the server is shutting down", reason="DRAINING")
 
         return handle
 
@@ -106,7 +131,7 @@ class Calls:
         self._metrics.started.labels(*labels).inc()
         try:
             context.set_trailing_metadata(record.trailers)
-            async with self._bounded(labels[0], context, record) as call:
+            async with self._bounded(labels, context, record) as call:
                 yield call
             code = grpc.StatusCode.OK
         except DragomanError as error:
@@ -126,14 +151,18 @@ class Calls:
             record.end(code.name, seconds)
 
     @asynccontextmanager
-    async def _bounded(self, kind: str, context: Any, record: Record) -> AsyncIterator[Call]:
+    async def _bounded(
+        self, labels: tuple[str, str, str], context: Any, record: Record
+    ) -> AsyncIterator[Call]:
         """Run a call within its deadline, and turn what nobody expected into our own error."""
+        kind, _, name = labels
         seconds = context.time_remaining()
         if seconds is None:
-            seconds = self._default_deadline if kind == "unary" else math.inf  # each text has its own
+            seconds = self._default_deadline() if kind == "unary" else math.inf  # each text has its own
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
-                yield Call(record.request_id, time.monotonic() + seconds, record.facts)
+                caller, deadline = self._access.caller(name, context), time.monotonic() + seconds
+                yield Call(record.request_id, deadline, caller, self._access.memory, record.facts)
         except TimeoutError:
             raise DeadlinePassed(f"not finished within {seconds:.1f} s") from None
         except DragomanError as error:
@@ -146,6 +175,23 @@ class Calls:
     def _unexpected(self, error: Exception, id_: str) -> DragomanError:
         log.error("call failed", exc_info=error, extra={"request_id": id_})
         return DragomanError(f"internal error; please report request {id_}", request_id=id_)
+
+
+class _Requests:
+    """The requests of a stream. Once the server drains, what was taken is answered, and another server takes the rest."""
+
+    def __init__(self, calls: Calls, request_type: type[Message], payloads: AsyncIterator[bytes]) -> None:
+        self._calls, self._request_type, self._payloads = calls, request_type, payloads
+        self.is_cut = False
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        taken = 0
+        async for payload in self._payloads:
+            self.is_cut = taken > 0 and self._calls.is_draining
+            if self.is_cut:
+                return
+            taken += 1
+            yield _parse(self._request_type, payload)
 
 
 def _parse(request_type: type[Message], payload: bytes) -> Message:

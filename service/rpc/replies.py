@@ -8,10 +8,9 @@ from itertools import accumulate, islice
 from typing import Any
 
 from service.alignment import AlignedWords
-from service.bundle import Manifest
 from service.errors import DragomanError
+from service.lifecycle.served import Model, Served
 from service.pb.dragoman.v1 import translation_pb2 as pb
-from service.rpc.served import Served
 from service.rpc.status import number_of
 from service.text.spans import Span
 from service.translation import Alternative, Finish, Flag, FlagKind, Options, TranslatedSentence, Translation
@@ -159,7 +158,7 @@ def pack_metadata(
 
 def pack_models(served: Served) -> pb.ListModelsResponse:
     """Return what is served, within which limits, on what."""
-    model = _model(served.bundle.manifest, served)
+    models = [_pack_model(model, served) for model in served.models]
     runtime = pb.Runtime(
         server_version=_installed("dragoman"),
         engine_version=f"onnxruntime {_installed('onnxruntime')}",
@@ -167,15 +166,16 @@ def pack_models(served: Served) -> pb.ListModelsResponse:
         num_threads=served.loops * served.threads,
         cpu_limit_cores=served.cores,
     )
-    return pb.ListModelsResponse(models=[model], limits=_limits(served), runtime=runtime)
+    return pb.ListModelsResponse(models=models, limits=_limits(served), runtime=runtime)
 
 
-def _model(manifest: Manifest, served: Served) -> pb.Model:
-    model = pb.Model(
+def _pack_model(model: Model, served: Served) -> pb.Model:
+    manifest = model.bundle.manifest
+    packed = pb.Model(
         name=manifest.name,
         version=manifest.version,
-        is_default=True,
-        checksum=served.bundle.checksum,
+        is_default=model is served.default,
+        checksum=model.bundle.checksum,
         language_pairs=[
             pb.LanguagePair(source_language_code=source, target_language_code=target)
             for source, target in manifest.pairs
@@ -189,8 +189,8 @@ def _model(manifest: Manifest, served: Served) -> pb.Model:
             layer=manifest.alignment.layer, head=manifest.alignment.head, guided=manifest.alignment.is_guided
         ),
     )
-    model.load_time.FromMilliseconds(round(1000 * served.loaded_at))
-    return model
+    packed.load_time.FromMilliseconds(round(1000 * model.loaded_at))
+    return packed
 
 
 def _limits(served: Served) -> pb.Limits:

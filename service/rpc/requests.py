@@ -34,7 +34,6 @@ class Checks:
         """
         _check_values(request)
         _refuse_unserved(request)
-        self._model(request.model)
         source = self._language("source_language_code", request.source_language_code)
         target = self._language("target_language_code", request.target_language_code)
         if source == target:
@@ -113,18 +112,6 @@ class Checks:
             raise NotServed(f"{field}: {language} is not served; served: {served}", served=served)
         return language
 
-    def _model(self, wanted: str) -> None:
-        if not wanted:
-            return
-        name, at, version = wanted.partition("@")
-        manifest, served = self._bundle.manifest, self._bundle.full_name
-        if name != manifest.name:
-            message = f"model {quoted(name)} is not served; served: {served}"
-            raise NotServed(message, reason="MODEL_NOT_SERVED", served=served)
-        if at and version != manifest.version:
-            message = f"version {quoted(version)} of {name} is not served; served: {served}"
-            raise NotServed(message, reason="VERSION_NOT_SERVED", served=served)
-
     def _target_limit(self, wanted: int) -> int:
         if not 0 <= wanted <= self._max_target_tokens:
             field = "decoding.max_target_tokens"
@@ -196,7 +183,7 @@ def locate_words(field: str, text: str, words: Sequence[str]) -> list[Span] | No
     for index, word in enumerate(words):
         start = text.find(word, end) if word else -1
         if start < 0:
-            message = f"{field}[{index}]: {quoted(word)} does not occur in the text after the words before it"
+            message = f"{field}[{index}] does not occur in the text after the words before it"  # never shown
             raise InvalidRequest(message, field=f"{field}[{index}]", reason="WORDS_NOT_IN_TEXT")
         end = start + len(word)
         spans.append(Span(start, end))

@@ -10,13 +10,17 @@ from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from service.errors import StartupError
+from service.lifecycle.reloader import Reloader
+from service.lifecycle.served import Served
 from service.metrics import SERVICE, Metrics
+from service.rpc import transport
+from service.rpc.access import GuardedReflection
 from service.rpc.calls import Calls
 from service.rpc.health import Health
-from service.rpc.served import Served
+from service.rpc.security import Security
 from service.rpc.servicer import Servicer
 from service.tracing import Tracer
 
@@ -31,52 +35,73 @@ class Server:
     def __init__(self, served: Served, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._served = served
         settings = served.settings
-        self._grpc = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server behind it
-                ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", -1),  # soft alignments of a large request outgrow it
-            ]
-        )
-        self._calls = Calls(metrics, settings.default_deadline_seconds, tracer)
+        self.security = Security(settings, metrics)
+        access = self.security.access
+        self._grpc = grpc.aio.server(options=transport.arguments(settings))
+        self._calls = Calls(metrics, lambda: served.settings.default_deadline_seconds, access, tracer)
         self._grpc.add_generic_rpc_handlers((Servicer(served).handlers(self._calls),))
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._grpc)
+            reflecting = GuardedReflection(names, access)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, self._grpc)
+        self._health_grpc: grpc.aio.Server | None = None  # a server of its own, if wanted
+        self.health_port: int | None = None
 
     async def start(self) -> int:
         """Listen and report SERVING; return the port.
 
         Raises:
-            StartupError: The port is taken or the address is not ours.
+            StartupError: A port is taken or the address is not ours.
         """
         settings = self._served.settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"{host}:{settings.port}"
-        try:
-            _try_address(settings.host, settings.port)
-            port: int = self._grpc.add_insecure_port(address)
-        except OSError as error:
-            raise StartupError(f"cannot listen on {address}: {error.strerror}") from None
-        except RuntimeError as error:
-            raise StartupError(f"cannot listen on {address}: {error}") from None
+        port = _listen(self._grpc, settings.host, settings.port, self.security.credentials)
+        if settings.health_port >= 0:
+            self._health_grpc = grpc.aio.server(options=transport.arguments(settings))
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_grpc)
+            self.health_port = _listen(self._health_grpc, settings.host, settings.health_port)
+            await self._health_grpc.start()
         await self._grpc.start()
+        self.security.watch()
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return port
 
     async def drain(self) -> None:
         """Report NOT_SERVING, let running calls finish, close."""
+        self._calls.is_draining = True
         await self._health.enter_graceful_shutdown()
         stopping = asyncio.ensure_future(self._grpc.stop(self._served.settings.drain_seconds))
         while self._calls.running and not stopping.done():
             await asyncio.sleep(_POLL_SECONDS)
+        await self.security.close()
         await self._health.close(_FLUSH_SECONDS)
         await self._grpc.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
         await stopping
-        await asyncio.to_thread(self._served.loop.close)
+        if self._health_grpc:
+            await self._health_grpc.stop(_FLUSH_SECONDS)  # the last to go: until now it said NOT_SERVING
+        await asyncio.to_thread(self._served.close)
+
+
+def _listen(
+    server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None = None
+) -> int:
+    """Open a port and return its number.
+
+    Raises:
+        StartupError: It is taken, or the address is not ours.
+    """
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        _try_address(host, port)
+        if credentials is not None:
+            return server.add_secure_port(address, credentials)
+        return server.add_insecure_port(address)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {address}: {error.strerror}") from None
+    except RuntimeError as error:
+        raise StartupError(f"cannot listen on {address}: {error}") from None
 
 
 def _try_address(host: str, port: int) -> None:
@@ -87,12 +112,20 @@ def _try_address(host: str, port: int) -> None:
         probe.bind((host, port))
 
 
-async def serve_until_stopped(server: Server, announce: Callable[[int], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+async def serve_until_stopped(server: Server, reloader: Reloader, announce: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
     announce(await server.start())
+    log.info("%s; health on port %s", server.security, server.health_port or "of the service")
+    reloading = asyncio.create_task(reloader.run())
     await stop.wait()
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # till the very end; other handlers Python takes away earlier
     log.info("draining")
+    reloader.stop()
     await server.drain()
+    await reloading

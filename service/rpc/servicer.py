@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import grpc
 
+from service.config import Settings
 from service.errors import DragomanError, InvalidRequest
+from service.lifecycle.served import Model, Served
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc import replies
 from service.rpc.calls import Call, Calls
 from service.rpc.requests import Checks, locate_words
 from service.rpc.sending import Send
-from service.rpc.served import Served
 from service.rpc.streaming import TextStream, pack_cost
 from service.translation import Options, TranslatedSentence
 
 
 class Servicer:
-    """The methods of `dragoman.v1.TranslationService`."""
+    """The methods of `dragoman.v1.TranslationService`; each call is answered by the model it is for."""
 
     def __init__(self, served: Served) -> None:
-        self._served, self._translator = served, served.translator
-        self._model = served.bundle.full_name
-        self._checks = Checks(served.settings, served.bundle)
+        self._served = served
 
     def handlers(self, calls: Calls) -> grpc.GenericRpcHandler[Any, Any]:
         """Return the service as gRPC wants it."""
@@ -40,8 +40,43 @@ class Servicer:
         )
 
     async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
+        """Translate many texts."""
+        with self._methods(request.model) as methods:
+            return await methods.translate(request, call)
+
+    async def align(self, request: Any, call: Call) -> pb.AlignResponse:
+        """Align many given pairs."""
+        with self._methods(request.model) as methods:
+            return await methods.align(request, call)
+
+    async def stream_translate(self, requests: AsyncIterator[Any], call: Call, send: Send) -> None:
+        """Translate any number of texts, all by the model that serves when the first one comes."""
+        first = await anext(requests, None)
+        with self._methods(first.options.model if first else "") as methods:
+            await methods.stream_translate(_preceded(first, requests), call, send)
+
+    async def list_models(self, request: Any, call: Call) -> pb.ListModelsResponse:
+        """Say what is served, within which limits, on what."""
+        with call.caller.charged():
+            return replies.pack_models(self._served)
+
+    @contextmanager
+    def _methods(self, wanted: str) -> Iterator[_Methods]:
+        with self._served.using(wanted) as model:
+            yield _Methods(model, self._served.settings)
+
+
+class _Methods:
+    """What one model answers, within the limits of the moment."""
+
+    def __init__(self, model: Model, settings: Settings) -> None:
+        self._translator, self._settings = model.translator, settings
+        self._model = model.full_name
+        self._checks = Checks(settings, model.bundle)
+
+    async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
         """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
-        options = replace(self._checks.options(request), deadline=call.deadline)
+        options = replace(self._checks.options(request), deadline=call.deadline, caller=call.caller.id)
         call.facts.update(pair=options.pair, model=self._model)
         self._checks.count("contents", len(request.contents))
         call.add(texts=len(request.contents), code_points=sum(map(len, request.contents)))
@@ -55,7 +90,8 @@ class Servicer:
         good = [text for index, text in enumerate(request.contents) if index not in errors]
         if not good:
             raise errors[0]
-        done = iter(await self._translator.translate(good, options))
+        with call.caller.charged(sum(map(len, good))):
+            done = iter(await self._translator.translate(good, options))
         reply = pb.TranslateResponse()
         sentences: list[TranslatedSentence] = []
         for index, text in enumerate(request.contents):
@@ -72,26 +108,21 @@ class Servicer:
 
     async def stream_translate(self, requests: AsyncIterator[Any], call: Call, send: Send) -> None:
         """Translate any number of texts, sentence by sentence."""
-        stream = TextStream(self._translator, self._checks, self._served.settings, self._model, call, send)
+        stream = TextStream(self._translator, self._checks, self._settings, self._model, call, send)
         await stream.run(requests)
 
     async def align(self, request: Any, call: Call) -> pb.AlignResponse:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
-        options = replace(self._checks.options(request, aligns=True), deadline=call.deadline)
+        options = self._checks.options(request, aligns=True)
+        options = replace(options, deadline=call.deadline, caller=call.caller.id)
         call.facts.update(pair=options.pair, model=self._model)
         self._checks.count("pairs", len(request.pairs))
-        pairs = [_joined(pair) for pair in request.pairs]
-        call.add(texts=len(pairs), code_points=sum(len(source) + len(target) for source, target in pairs))
-        self._checks.sizes("pairs", [source + target for source, target in pairs])
-        try:
-            async with asyncio.TaskGroup() as group:  # if one cannot be queued, none need go on
-                tasks = [
-                    group.create_task(self._align_pair(f"pairs[{index}]", pair, options, request.output))
-                    for index, pair in enumerate(request.pairs)
-                ]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        outcomes = [task.result() for task in tasks]
+        texts = ["".join(_joined(pair)) for pair in request.pairs]
+        code_points = sum(map(len, texts))
+        call.add(texts=len(texts), code_points=code_points)
+        self._checks.sizes("pairs", texts)
+        with call.caller.charged(code_points):
+            outcomes = await self._align_all(request.pairs, options, request.output)
         errors = [outcome for outcome in outcomes if isinstance(outcome, InvalidRequest)]
         if len(errors) == len(outcomes):
             raise errors[0]
@@ -105,6 +136,20 @@ class Servicer:
             reply.alignments.append(outcome[1])
         reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
         return reply
+
+    async def _align_all(
+        self, pairs: Any, options: Options, output: Any
+    ) -> list[tuple[TranslatedSentence, pb.Sentence] | InvalidRequest]:
+        """Align pairs side by side; what is wrong with all of them is raised as one error."""
+        try:
+            async with asyncio.TaskGroup() as group:  # if one cannot be queued, none need go on
+                tasks = [
+                    group.create_task(self._align_pair(f"pairs[{index}]", pair, options, output))
+                    for index, pair in enumerate(pairs)
+                ]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
 
     async def _align_pair(
         self, field: str, pair: Any, options: Options, output: Any
@@ -124,13 +169,17 @@ class Servicer:
         places = (replies.offsets(text, output.offset_unit) for text in (source, target))
         return done, replies.pack_sentence(done, output, *places)
 
-    async def list_models(self, request: Any, call: Call) -> pb.ListModelsResponse:
-        """Say what is served, within which limits, on what."""
-        return replies.pack_models(self._served)
-
 
 def _joined(pair: Any) -> tuple[str, str]:
     """Return both texts of a pair; one that is not given is its words, joined by single spaces."""
     source = pair.source_text or " ".join(pair.source_words)
     target = pair.target_text or " ".join(pair.target_words)
     return source, target
+
+
+async def _preceded(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield an item that was taken already, if there was one, and then the others."""
+    if first is not None:
+        yield first
+    async for item in rest:
+        yield item

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -19,6 +21,10 @@ CODES: dict[type[errors.DragomanError], grpc.StatusCode] = {
     errors.NotYetServed: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotServed: grpc.StatusCode.NOT_FOUND,
     errors.QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.MemoryFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.QuotaExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
     errors.DeadlineTooShort: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
@@ -45,12 +51,17 @@ def trailers(error: errors.DragomanError) -> tuple[tuple[str, str | bytes], ...]
     if isinstance(error, errors.InvalidRequest) and error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, errors.QueueFull | errors.DeadlineTooShort):
-        milliseconds = round(1000 * error.retry_seconds)
+    if isinstance(error, errors.QuotaExhausted):
+        used_up = error_details_pb2.QuotaFailure.Violation(subject=error.subject, description=error.message)
+        details.append(error_details_pb2.QuotaFailure(violations=[used_up]))
+    if isinstance(error, errors.QueueFull | errors.QuotaExhausted | errors.DeadlineTooShort):
+        milliseconds = math.ceil(1000 * error.retry_seconds)  # not a moment too early
         delay = Duration()
         delay.FromMilliseconds(milliseconds)
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    if isinstance(error, errors.QueueFull):  # a deadline that was too short will be so again
+    if isinstance(
+        error, errors.QueueFull | errors.QuotaExhausted
+    ):  # a deadline that was too short will be so again
         hints.append(("grpc-retry-pushback-ms", str(milliseconds)))
     packed = []
     for detail in details:

@@ -62,11 +62,13 @@ class TextStream:
 
         Raises:
             InvalidRequest, NotServed: The options are wrong or misplaced, or an id is: the stream ends.
+            Unauthenticated, NotAllowed: The key was revoked meanwhile, or has expired.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
                 options = None
                 async for request in requests:
+                    self._call.caller.confirm()
                     options = self._options(request, options)
                     await self._room(request)
                     tasks.create_task(self._answer(request, options))
@@ -83,7 +85,7 @@ class TextStream:
             return known
         if not request.HasField("options"):
             raise InvalidRequest("options: the first message of a stream must have them", field="options")
-        options = self._checks.options(request.options)
+        options = replace(self._checks.options(request.options), caller=self._call.caller.id)
         self._call.facts.update(pair=options.pair, model=self._model)
         return _Known(options, request.options.output)
 
@@ -114,7 +116,9 @@ class TextStream:
         """Translate one text; what is wrong with it alone is said in its last reply."""
         try:
             self._checks.text("content", request.content)
-            await self._translate(request, known)
+            charged = self._call.caller.charged(len(request.content))
+            with self._call.memory.holding(request.ByteSize()), charged:
+                await self._translate(request, known)
         except DragomanError as error:
             if status.code_of(error) is grpc.StatusCode.INTERNAL:
                 raise  # ours, and unexpected: the whole stream is told

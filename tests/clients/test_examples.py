@@ -20,8 +20,8 @@ ADDRESS = "localhost:50051"
 
 
 def example(language: str) -> str:
-    """Return the README's only example in a language."""
-    [code] = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """Return the README's first example in a language."""
+    code, *_ = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     return str(code)
 
 

@@ -16,7 +16,7 @@ Resource = dict[str, Any]
 OVERLAYS = {
     "minimal": DEPLOY / "overlays/minimal",
     "production": DEPLOY / "overlays/production",
-    "tls": ROOT / "tests/deploy/overlays/tls",  # a component that no overlay uses yet
+    "model-volume": ROOT / "tests/deploy/overlays/model-volume",  # a component that no overlay uses
 }
 
 
@@ -41,6 +41,12 @@ class Rendered:
         [data] = [item["data"] for item in self.all("ConfigMap") if "DRAGOMAN_PORT" in item["data"]]
         found: dict[str, str] = data
         return found
+
+    @property
+    def live_settings(self) -> str:
+        """Return the settings file that the server gets; without one, an empty file."""
+        found = [item["data"] for item in self.all("ConfigMap") if "dragoman.toml" in item["data"]]
+        return "".join(data["dragoman.toml"] for data in found)
 
     @property
     def pod(self) -> Resource:
@@ -83,10 +89,3 @@ def rendered(name: str) -> Rendered:
 def read(path: str) -> Any:
     """Return a YAML file of `deploy/`."""
     return yaml.safe_load((DEPLOY / path).read_text("utf-8"))
-
-
-def env_file(path: str) -> dict[str, str]:
-    """Return the settings that a file of `deploy/` names."""
-    lines = (DEPLOY / path).read_text("utf-8").splitlines()
-    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
-    return {name: value for name, _, value in pairs}

@@ -1,16 +1,18 @@
 """Manifests say what the server and Kubernetes understand, and agree with each other."""
 
+import tempfile
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import PurePath
 from typing import Any
 
 import kubernetes_validate
 import pytest
 
 from service import config
-from service.errors import ConfigError
 from service.metrics import SERVICE
-from tests.deploy.manifests import DEPLOY, ROOT, Rendered, Resource, env_file, every_overlay, read, rendered
+from tests.deploy.manifests import DEPLOY, ROOT, Rendered, Resource, every_overlay, read, rendered
 
 KUBERNETES = ("1.32", kubernetes_validate.latest_version())  # the oldest we promise, and the newest
 # Of other projects, without a schema; `CUSTOM` says how each is checked instead.
@@ -19,7 +21,6 @@ CUSTOM = {
     "PrometheusRule": "monitoring.coreos.com/v1",  # test_rules.py
     "Certificate": "cert-manager.io/v1",  # test_certificate
 }
-PENDING = env_file("components/tls/settings.env")  # of TLS, which the server does not offer yet
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
@@ -30,9 +31,13 @@ def version() -> str:
 
 
 def settings(overlay: Rendered) -> config.Settings:
-    """Return the settings of an overlay as the server reads them, those left out that it does not know yet."""
-    known = {name: value for name, value in overlay.settings.items() if name not in PENDING}
-    return config.read({}, known)
+    """Return the settings of an overlay as the server reads them."""
+    if "DRAGOMAN_CONFIG" not in overlay.settings:
+        return config.read({}, overlay.settings)
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(overlay.live_settings)
+        file.flush()
+        return config.read({}, overlay.settings | {"DRAGOMAN_CONFIG": file.name})
 
 
 @every_overlay
@@ -51,17 +56,9 @@ def test_schemas(name: str, kubernetes: str) -> None:
 @every_overlay
 def test_settings_are_known(name: str) -> None:
     """
-    The server accepts every setting of the manifests, but for those of TLS, which it does not offer yet.
-
-    When this fails because the server has learnt them: use the component in an overlay and empty `PENDING`.
+    The server accepts every setting of the manifests.
     """
-    overlay = rendered(name)
-
-    assert settings(overlay).drain_seconds > 0
-    for pending in PENDING.keys() & overlay.settings.keys():
-        with pytest.raises(ConfigError, match=pending):
-            config.read({}, {pending: overlay.settings[pending]})
-    assert (name == "tls") == bool(PENDING.keys() & overlay.settings.keys())
+    assert settings(rendered(name)).drain_seconds > 0
 
 
 @every_overlay
@@ -71,17 +68,17 @@ def test_ports(name: str) -> None:
     """
     overlay = rendered(name)
     chosen = settings(overlay)
-    health = overlay.settings.get("DRAGOMAN_HEALTH_PORT", str(chosen.port))
+    health = chosen.port if chosen.health_port < 0 else chosen.health_port
 
     assert chosen.port == overlay.ports["grpc"]
     assert chosen.metrics_port == overlay.ports["metrics"]
-    assert {int(health)} == {overlay.container[probe]["grpc"]["port"] for probe in PROBES}
-    assert int(health) in overlay.ports.values()
+    assert {health} == {overlay.container[probe]["grpc"]["port"] for probe in PROBES}
+    assert health in overlay.ports.values()
     [port] = overlay.one("Service")["spec"]["ports"]
     assert ("grpc", chosen.port) == (port["targetPort"], port["port"])
     for policy in overlay.all("NetworkPolicy"):
         named = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
-        assert {"grpc", "metrics"} == named
+        assert {"grpc", "metrics"} == named  # not health: probes come from the node
 
 
 @every_overlay
@@ -237,28 +234,95 @@ def test_certificate() -> None:
     """
     The certificate bears the names of the Service, and its secret is mounted where the settings look for it.
     """
-    overlay = rendered("tls")
+    overlay = rendered("production")
     certificate: Resource = overlay.one("Certificate")["spec"]
     metadata = overlay.one("Service")["metadata"]
     name, namespace = metadata["name"], metadata["namespace"]
-    [volume] = overlay.pod["spec"]["volumes"]
-    [mount] = overlay.container["volumeMounts"]
+    mounts = mounted_secrets(overlay)
+    chosen = settings(overlay)
 
     short = f"{name}.{namespace}"
-    assert [name, short, f"{short}.svc", f"{short}.svc.cluster.local"] == certificate["dnsNames"]
-    assert certificate["secretName"] == volume["secret"]["secretName"]
-    assert volume["name"] == mount["name"]
-    files = {value for value in PENDING.values() if value.startswith("/")}
-    assert {f"{mount['mountPath']}/tls.crt", f"{mount['mountPath']}/tls.key"} == files
+    assert [name, short, f"{short}.svc", f"{short}.svc.cluster.local", "localhost"] == certificate["dnsNames"]
+    path = mounts[certificate["secretName"]]
+    assert (f"{path}/tls.crt", f"{path}/tls.key") == (chosen.tls_certificate, chosen.tls_key)
+
+
+def test_api_keys() -> None:
+    """
+    The Secret that the component's README makes is mounted where the settings look for its file.
+    """
+    overlay = rendered("production")
+    said = (DEPLOY / "components/api-keys/README.md").read_text("utf-8")
+
+    assert "create secret generic dragoman-api-keys --from-file=keys.json" in said
+    assert f"{mounted_secrets(overlay)['dragoman-api-keys']}/keys.json" == settings(overlay).api_key_file
+
+
+def test_secrets_are_renewed_and_private() -> None:
+    """
+    Secrets are mounted as whole folders, else they would never be renewed, for our group and nobody else.
+    """
+    overlay = rendered("production")
+    spec = overlay.pod["spec"]
+
+    assert 2 == len(mounted_secrets(overlay))
+    assert not [mount for mount in overlay.container["volumeMounts"] if "subPath" in mount]
+    assert all(mount["readOnly"] for mount in overlay.container["volumeMounts"])
+    assert {0o440} == {volume["secret"]["defaultMode"] for volume in spec["volumes"] if "secret" in volume}
+    assert spec["securityContext"]["runAsGroup"] == spec["securityContext"]["fsGroup"]
+
+
+def mounted_secrets(overlay: Rendered) -> dict[str, str]:
+    """Return where each Secret is mounted."""
+    paths = {mount["name"]: mount["mountPath"] for mount in overlay.container["volumeMounts"]}
+    return {
+        volume["secret"]["secretName"]: paths[volume["name"]]
+        for volume in overlay.pod["spec"]["volumes"]
+        if "secret" in volume
+    }
+
+
+@pytest.mark.parametrize("name", ["production", "model-volume"])
+def test_live_settings(name: str) -> None:
+    """
+    The settings file keeps its name, so that pods that run see it change; all in it is live and overruled by nothing.
+    """
+    overlay = rendered(name)
+    [volume] = [item for item in overlay.pod["spec"]["volumes"] if "configMap" in item]
+    [mount] = [item for item in overlay.container["volumeMounts"] if item["name"] == volume["name"]]
+    live = {item.name for item in fields(config.Settings) if item.metadata["live"]}
+    written = tomllib.loads(overlay.live_settings).keys()
+
+    assert "dragoman-live" == volume["configMap"]["name"]
+    assert "dragoman-live" in [item["metadata"]["name"] for item in overlay.all("ConfigMap")]
+    assert mount["mountPath"] == str(PurePath(overlay.settings["DRAGOMAN_CONFIG"]).parent)
+    assert "subPath" not in mount
+    assert written
+    assert written <= live
+    assert [] == [each for each in written if f"DRAGOMAN_{each.upper()}" in overlay.settings]
+
+
+def test_model_volume() -> None:
+    """
+    Bundles are looked for where the volume is mounted, which the server only reads.
+    """
+    overlay = rendered("model-volume")
+    [volume] = [item for item in overlay.pod["spec"]["volumes"] if "persistentVolumeClaim" in item]
+    [mount] = [item for item in overlay.container["volumeMounts"] if item["name"] == volume["name"]]
+
+    assert mount["mountPath"] == overlay.settings["DRAGOMAN_BUNDLE"]
+    assert mount["readOnly"] is True
+    claim = overlay.one("PersistentVolumeClaim")["metadata"]["name"]
+    assert claim == volume["persistentVolumeClaim"]["claimName"]
 
 
 def test_components_are_used() -> None:
     """
-    Production uses every component but TLS, and each component says what it needs.
+    Production uses every component but models from a volume, and each component says what it needs.
     """
     folders = {folder.name for folder in (DEPLOY / "components").iterdir()}
     used = {path.rpartition("/")[2] for path in read("overlays/production/kustomization.yaml")["components"]}
 
-    assert {"tls"} == folders - used
+    assert {"model-volume"} == folders - used
     for folder in folders:
         assert "Needs" in (DEPLOY / "components" / folder / "README.md").read_text("utf-8")

@@ -9,9 +9,9 @@ import pytest_asyncio
 
 from service import config
 from service.assembly import build
+from service.lifecycle.served import Served
 from service.metrics import Metrics
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
-from service.rpc.served import Served
 from service.rpc.server import Server
 from service.tracing import Tracer
 
@@ -21,7 +21,7 @@ class Running:
 
     def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any, address: str) -> None:
         self.server, self.served, self.metrics, self.channel = server, served, metrics, channel
-        self.address = address
+        self.address, self.port = address, int(address.rpartition(":")[2])
         self.stub: Any = TranslationServiceStub(channel)
 
     def value(self, name: str, **labels: str) -> float:
@@ -30,11 +30,22 @@ class Running:
 
 
 @asynccontextmanager
-async def running(tracer: Tracer | None = None, **settings: str) -> AsyncIterator[Running]:
+async def running(**settings: str) -> AsyncIterator[Running]:
     """Run a server on a free port for a while."""
+    async with running_traced(None, **settings) as server:
+        yield server
+
+
+@asynccontextmanager
+async def running_traced(tracer: Tracer | None, /, **settings: str) -> AsyncIterator[Running]:
+    """Run a server that tells of its calls."""
     served, metrics = build(config.read({"host": "127.0.0.1", "port": "0", **settings}, {}))
-    server = Server(served, metrics, tracer)
-    port = await server.start()
+    try:
+        server = Server(served, metrics, tracer)
+        port = await server.start()
+    except BaseException:
+        served.close()
+        raise
     try:
         address = f"127.0.0.1:{port}"
         async with grpc.aio.insecure_channel(address) as channel:

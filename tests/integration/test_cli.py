@@ -446,4 +446,4 @@ def test_usage() -> None:
     """
     Without a command, the commands are listed.
     """
-    assert "{serve,demo,translate,align,models,bench,check}" in dragoman(code=2).stderr
+    assert "{serve,demo,translate,align,models,keys,bench,check}" in dragoman(code=2).stderr

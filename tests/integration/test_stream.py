@@ -210,6 +210,37 @@ async def test_reading_stops_while_too_much_is_unfinished() -> None:
         await until(lambda: 0 == small.value("dragoman_running_sentences"))
 
 
+async def test_a_stream_does_not_hold_up_a_drain() -> None:
+    """
+    A stream without end is answered what was taken, then told to go elsewhere, long before the time to drain is up.
+    """
+    async with running(drain_seconds="60") as leaving:
+        sent, answered = [], []
+
+        async def texts() -> AsyncIterator[pb.StreamTranslateRequest]:
+            for index in range(10_000):
+                text = pb.StreamTranslateRequest(id=str(index), content="Yes.")
+                if index == 0:
+                    text.options.CopyFrom(options())
+                sent.append(text.id)
+                yield text
+                await asyncio.sleep(0.01)
+
+        call = leaving.stub.StreamTranslate(texts())
+        answered.append((await call.read()).id)
+        draining = asyncio.create_task(leaving.server.drain())
+
+        async def drain() -> None:
+            while (reply := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined] # stubs lack it
+                answered.append(reply.id)
+
+        code, info, _, _ = await refused(drain())
+
+        assert ("UNAVAILABLE", "DRAINING") == (code, info.reason)
+        assert sorted(answered, key=int) == sent[: len(answered)]
+        await asyncio.wait_for(draining, 10)
+
+
 async def test_cancelled_streams_leave_nothing(server: Running) -> None:
     """
     When the caller goes away its sentences leave the batch, and the server serves on.

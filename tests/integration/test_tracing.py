@@ -17,7 +17,7 @@ from service import config, tracing
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from tests.integration.collector import Collector, collecting, values
-from tests.integration.conftest import Running, running
+from tests.integration.conftest import Running, running_traced
 from tests.integration.contract import align_request, pair, refused, request
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -39,7 +39,7 @@ def sent_to(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
 async def traced(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Running, Collector]]:
     """Run a server whose calls are traced."""
     with collecting() as collector, sent_to(collector, monkeypatch) as tracer:
-        async with running(tracer) as server:
+        async with running_traced(tracer) as server:
             yield server, collector
 
 

@@ -256,7 +256,7 @@ class TestAlign:
         assert good.source_words
         assert not good.HasField("error")
         assert (3, "WORDS_NOT_IN_TEXT") == (bad.error.code, bad.error.reason)
-        assert "pairs[1].source_words[1]: 'The' does not occur" in bad.error.message
+        assert "pairs[1].source_words[1] does not occur" in bad.error.message
         assert not blank.HasField("error")
         assert not blank.links
         assert 3 == len(blank.target_words)

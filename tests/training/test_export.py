@@ -137,7 +137,6 @@ def test_forced_decoding_is_the_same(
         assert np.allclose(wanted.numpy(), found, atol=1e-4)
         for row, weights in enumerate(seen):
             assert np.allclose(attention[1][0, row].exp().numpy(), weights[: len(source)], atol=1e-4)
-            assert weights[len(source) :].max(initial=0) < 1e-6
 
 
 def test_the_manifest_says_it_all(exported: dict[str, Bundle], state: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service import bundle
-from service.bundle import Bundle
+from service.bundle import FORMAT_VERSION, Bundle
 from service.errors import BundleError
 
 
@@ -128,14 +128,16 @@ def test_path_out_of_the_folder(folder: Path, name: str) -> None:
     assert "is not a file of the bundle itself" in refusal(folder)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None, "1\n2"])
+@pytest.mark.parametrize(
+    "version", [0, FORMAT_VERSION - 1, FORMAT_VERSION + 1, str(FORMAT_VERSION), None, "1\n2"]
+)
 def test_other_format(folder: Path, version: object) -> None:
     """
     A format of the past or the future, or none at all, is refused with both versions.
     """
     edit(folder, lambda content: content.update(format_version=version))
 
-    assert f"format {version!r}, this server reads format 2" in refusal(folder)
+    assert f"format {version!r}, this server reads format {FORMAT_VERSION}" in refusal(folder)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ def test_flag_is_named() -> None:
         ("dragoman_port", "x"),
         ("DRAGOMAN_DATA", "/data"),
         ("DRAGOMAN_RUNS", "/runs"),
+        ("DRAGOMAN_API_KEY", "dragoman_a_secret"),
         ("DRAGOMAN_SERVICE_HOST", "10.0.0.1"),
         ("DRAGOMAN_SERVICE_PORT", "50051"),
         ("DRAGOMAN_SERVICE_PORT_GRPC", "50051"),
@@ -118,7 +119,7 @@ def test_flag_is_named() -> None:
 )
 def test_foreign_names(variable: str, value: str) -> None:
     """
-    Variables of training, of other programs, and those that Kubernetes makes of a Service are left alone.
+    Variables of training, of clients, of other programs, and those that Kubernetes makes of a Service are left alone.
     """
     assert Settings() == config.read({}, {variable: value})
 
@@ -185,3 +186,100 @@ def test_tracing_into_the_void(environment: dict[str, str], said: str) -> None:
 
     assert said == str(refused.value)
     assert not config.read({}, environment).tracing
+
+
+class TestFile:
+    def test_precedence(self, tmp_path: Path) -> None:
+        """
+        The environment and flags win over the file, which wins over the defaults.
+        """
+        file = tmp_path / "settings.toml"
+        file.write_text('port = 1\nhost = "::1"\nmax_texts = 2\nreflection = false\ndrain_seconds = 4\n')
+
+        settings = config.read({"config": str(file), "port": "3"}, {"DRAGOMAN_HOST": "::2"})
+
+        found = (settings.port, settings.host, settings.max_texts, settings.reflection)
+        assert (3, "::2", 2, False) == found
+        assert 4.0 == settings.drain_seconds
+        assert Settings().max_code_points == settings.max_code_points
+
+    def test_named_by_the_environment(self, tmp_path: Path) -> None:
+        """
+        The environment may name the file; an empty name is none.
+        """
+        file = tmp_path / "settings.toml"
+        file.write_text("max_texts = 2")
+
+        assert 2 == config.read({}, {"DRAGOMAN_CONFIG": str(file)}).max_texts
+        assert Settings() == config.read({}, {"DRAGOMAN_CONFIG": ""})
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"max_text = 1", "'max_text': no such setting"),
+            (b'config = "other.toml"', "'config': no such setting"),
+            (b"max_texts = 0", "max_texts='0': must be at least 1"),
+            (b"max_texts = 1.5", "max_texts='1.5': not a whole number"),
+            (b"max_texts = true", "max_texts='True': not a whole number"),
+            (b"max_texts = [1]", "'max_texts': a text, a number, true or false is wanted"),
+            (b"max_texts = 1979-05-27", "'max_texts': a text, a number, true or false is wanted"),
+            (b"drain_seconds = nan", "must be at least 0"),
+            (b"[limits]\nmax_texts = 1", "'limits': no such setting"),
+            (b'max_texts = 1\n"a\\nb" = 1', r"'a\nb': no such setting"),
+            (b"max_texts = ", "not valid TOML"),
+            (b"max_texts = 1\nmax_texts = 2", "not valid TOML"),
+            (b"host = '\xff'", "not valid TOML"),
+            (b"a = " + b"[" * 5000, "not valid TOML"),
+        ],
+    )
+    def test_refused(self, tmp_path: Path, content: bytes, said: str) -> None:
+        """
+        A file that is not wholly understood is refused in one line that names it.
+        """
+        file = tmp_path / "settings.toml"
+        file.write_bytes(content)
+
+        with pytest.raises(ConfigError) as refused:
+            config.read({"config": str(file)}, {})
+
+        assert said in str(refused.value)
+        assert f"settings file {file}: " in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(("name", "said"), [("nowhere", "No such file"), ("", "Is a directory")])
+    def test_unreadable(self, tmp_path: Path, name: str, said: str) -> None:
+        """
+        So is one that cannot be read.
+        """
+        with pytest.raises(ConfigError, match=said):
+            config.read({"config": str(tmp_path / name)}, {})
+
+
+class TestTakeOver:
+    def test_live_and_not(self) -> None:
+        """
+        A running server takes over what is live, and says of the rest that it has to wait.
+        """
+        running = Settings(port=1, threads=2, max_texts=3)
+
+        settings, changed, waiting = config.take_over(running, Settings(port=9, threads=2, max_texts=4))
+
+        assert Settings(port=1, threads=2, max_texts=4) == settings
+        assert ["max_texts: 3 -> 4"] == changed
+        assert ["port: 1 -> 9"] == waiting
+
+    def test_nothing(self) -> None:
+        """
+        Without a change there is nothing to say.
+        """
+        assert (Settings(), [], []) == config.take_over(Settings(), Settings())
+
+    def test_what_the_sockets_and_the_engine_are_made_of_is_not_live(self) -> None:
+        """
+        Only what is asked for anew at each call, or handed on by the reload, may be marked live.
+        """
+        live = {item.name for item in fields(Settings) if item.metadata["live"]}
+
+        assert {"host", "port", "metrics_port", "reflection", "max_message_bytes", "config"}.isdisjoint(live)
+        assert {"decode_loops", "threads", "max_running_sentences", "max_batch_tokens"}.isdisjoint(live)
+        assert "max_sentence_tokens" not in live

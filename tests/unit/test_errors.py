@@ -105,6 +105,20 @@ def test_retry() -> None:
     assert "1250" == dict(status.trailers(error))["grpc-retry-pushback-ms"]
 
 
+def test_quota() -> None:
+    """
+    A quota that is used up says whose it is, which, and when to come back, to a millisecond not too early.
+    """
+    error = errors.QuotaExhausted("used up", subject="key:a", limit=6, actual=1, retry_seconds=0.0101)
+
+    [failure] = details(error, error_details_pb2.QuotaFailure)
+    [retry] = details(error, error_details_pb2.RetryInfo)
+
+    assert [("key:a", "used up")] == [(item.subject, item.description) for item in failure.violations]
+    assert 11 == retry.retry_delay.ToMilliseconds()
+    assert "11" == dict(status.trailers(error))["grpc-retry-pushback-ms"]
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [("xx", "'xx'"), ("a\nb", r"'a\nb'"), ("é🎉", "'é🎉'"), ("x" * 9000, "'" + "x" * 59 + "…'")],

@@ -20,6 +20,7 @@ BASE_UNITS = (
     "_sentences",
     "_cores",
     "_threads",
+    "_successful",  # the usual name of whether a reload went well
 )
 
 

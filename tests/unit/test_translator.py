@@ -258,6 +258,30 @@ async def test_deadline(translator: Translator) -> None:
         await one(translator, "One.", replace(PLAIN, deadline=0.0))
 
 
+async def test_a_lost_sentence_takes_its_neighbours_along(
+    default_bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics
+) -> None:
+    """
+    When one sentence of a call cannot be had any more, the others are not decoded for nobody.
+    """
+    runner = FakeRunner()
+    loop = make_loop(metrics, runner, max_running=1)
+    translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+    call = asyncio.create_task(translator.translate(["One.", "Two.", "Three."], PLAIN))
+    await asyncio.sleep(0)
+    line = loop.workers[0].scheduler.waiting
+    first = line.take(lambda _: True, lambda _: True)
+    assert first is not None
+    line.give_up(first)
+
+    with pytest.raises(DeadlinePassed):
+        await call
+    await asyncio.sleep(0)  # the news reaches the loop
+    loop.step(loop.workers[0])
+
+    assert [] == runner.batches
+
+
 async def test_bulk_lets_others_join_first(
     default_bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics
 ) -> None:

@@ -141,6 +141,39 @@ def test_bound(arrivals: list[tuple[int, float, int, str]], limit: int, burst: i
     assert 0 == line.work == line.rows
 
 
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(
+    waiting=st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from([1.0, 2.0, 3.0]), st.integers(1, 40), st.sampled_from("abc")),
+        max_size=30,
+    ),
+    priority=st.integers(0, 2),
+    deadline=st.sampled_from([0.5, 1.5, 2.5, 3.5]),
+    caller=st.sampled_from("abd"),
+    taken=st.integers(0, 10),
+)  # fmt: skip
+def test_work_before(
+    waiting: list[tuple[int, float, int, str]], priority: int, deadline: float, caller: str, taken: int
+) -> None:
+    """
+    Before a newcomer go its caller's more urgent sentences, and of each other caller at most as much as its own.
+    """
+    line = Line()
+    for its_priority, its_deadline, pieces, its_caller in waiting:
+        arriving = sequence(*[7] * pieces, priority=its_priority, deadline=its_deadline)
+        arriving.caller = its_caller
+        line.add(arriving)
+    for _ in range(min(taken, len(waiting))):
+        line.take(always, always)
+    newcomer = sequence(7, priority=priority, deadline=deadline)
+    newcomer.caller = caller
+
+    own = sum(s.work for s in line if s.caller == caller and (s.priority, s.deadline) < (priority, deadline))
+    others = sum(s.work for s in line if s.caller != caller and s.priority <= priority)
+    turns = max(1, len({s.caller for s in line} - {caller}))
+    assert own + min(others, turns * (own + newcomer.work)) == line.work_before(newcomer)
+
+
 def test_queue_full() -> None:
     """
     A full line refuses all sentences of a call, and says the limit, the actual value and when to return.
@@ -152,10 +185,76 @@ def test_queue_full() -> None:
     with pytest.raises(
         QueueFull, match=r"2 sentences \(12 pieces\) are waiting and 2 \(12\) more asked for, the limit is 3"
     ) as full:
-        line.check_room([sequence(7), sequence(7)], retry_seconds=1.5, now=NOW)
+        line.check_room("", 2, 12, retry_seconds=1.5, now=NOW)
 
     assert 1.5 == full.value.retry_seconds
-    line.check_room([sequence(7)], retry_seconds=1.5, now=NOW)
+    line.check_room("", 1, 6, retry_seconds=1.5, now=NOW)
+
+
+def of(caller: str, count: int) -> list[Sequence]:
+    """Return some sentences of one caller."""
+    made = [sequence(7) for _ in range(count)]
+    for one in made:
+        one.caller = caller
+    return made
+
+
+def test_a_caller_has_a_share() -> None:
+    """
+    Who is known may fill a share of the line, in sentences and in pieces; the rest is left for others.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.5)
+    for waiting in of("a", 5):
+        line.add(waiting)
+
+    with pytest.raises(
+        QueueFull, match="5 of your sentences are waiting and 1 more asked for, the limit is 50% of 10"
+    ):
+        line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+    line.check_room("b", 5, 30, retry_seconds=1.0, now=NOW)
+    line.check_room("", 5, 30, retry_seconds=1.0, now=NOW)
+
+    work = of("a", 1)[0].work
+    line = Line(max_work=10 * work, max_caller_share=0.5)
+    for waiting in of("a", 5):
+        line.add(waiting)
+    with pytest.raises(QueueFull, match="of your sentences"):
+        line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+    line.take(always, always)
+    line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+
+
+def test_one_call_may_be_larger_than_a_share() -> None:
+    """
+    Who has nothing in the line may put in a call of any size that fits: it would else never be served.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.1)
+
+    line.check_room("a", 10, 60, retry_seconds=1.0, now=NOW)
+
+
+def test_unknown_callers_have_no_share() -> None:
+    """
+    Where nobody can be told apart, everybody may fill the whole line.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.1)
+    for waiting in of("", 9):
+        line.add(waiting)
+
+    line.check_room("", 1, 6, retry_seconds=1.0, now=NOW)
+
+
+def test_a_share_forgets_the_abandoned() -> None:
+    """
+    Sentences that nobody waits for do not count against their caller.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.5)
+    gone = of("a", 5)
+    for waiting in gone:
+        line.add(waiting)
+        waiting.future.cancel()
+
+    line.check_room("a", 5, 30, retry_seconds=1.0, now=NOW)
 
 
 def test_queue_forgets_the_abandoned() -> None:
@@ -168,7 +267,7 @@ def test_queue_forgets_the_abandoned() -> None:
     line.add(here)
 
     gone.future.cancel()
-    line.check_room([sequence(7)], retry_seconds=1.0, now=NOW)
+    line.check_room("", 1, 6, retry_seconds=1.0, now=NOW)
 
     assert [here] == list(line)
 
@@ -178,4 +277,22 @@ def test_call_larger_than_the_queue() -> None:
     A call that would not fit an empty line is told so, instead of being asked to come back.
     """
     with pytest.raises(OverLimit, match="sentences in one call: 4, the limit is 3"):
-        Line(max_waiting=3).check_room([sequence(7)] * 4, retry_seconds=1.0, now=NOW)
+        Line(max_waiting=3).check_room("", 4, 24, retry_seconds=1.0, now=NOW)
+
+
+def test_limits_change() -> None:
+    """
+    New limits hold from the next call on, that of one caller's share too; nobody who waits is sent away.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.5)
+    for _ in range(3):
+        waiting = sequence(7)
+        waiting.caller = "a"
+        line.add(waiting)
+    line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+
+    line.limit(max_waiting=10, max_work=1000, max_overtaken=64, max_caller_share=0.3)
+
+    with pytest.raises(QueueFull, match="30% of 10"):
+        line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+    assert 3 == len(line)

@@ -46,12 +46,33 @@ def test_a_late_change_is_noticed() -> None:
     assert 3.0 == pytest.approx(pace.seconds_per_piece(1), rel=0.02)
 
 
-def test_estimates() -> None:
+def test_a_size_is_forgotten() -> None:
     """
-    Several loops share what waits; a sentence's own time grows with the rows beside it.
+    A size that has not been seen for a thousand steps is guessed again, so that one bad moment is not believed for ever.
     """
     pace = Pace()
-    pace.observe(rows=4, pieces=1, seconds=0.1)
+    pace.observe(rows=32, pieces=32, seconds=1000.0)
+    for _ in range(1000):
+        pace.observe(rows=16, pieces=16, seconds=0.16)
 
-    assert 5.0 == pytest.approx(pace.drain_seconds(100, rows=4, loops=2))
-    assert (3 + 3 * 4) * 0.1 == pytest.approx(pace.own_seconds(sequence(7), rows=4))
+    assert 0.01 / 1.4 == pytest.approx(pace.seconds_per_piece(32))
+    assert 32 * 0.01 / 1.4 == pytest.approx(pace.step_seconds(32))
+
+
+def test_estimates() -> None:
+    """
+    Several loops share what waits; a sentence's own time is that of its steps, with all that is done in them.
+    """
+    pace = Pace()
+    pace.observe(rows=4, pieces=4, seconds=0.2)
+    pace.observe(rows=4, pieces=12, seconds=0.6)  # two that joined were read
+
+    assert 2.5 == pytest.approx(pace.drain_seconds(100, rows=4, loops=2), rel=0.05)
+    assert 3 * 0.05 + 3 * 0.4 == pytest.approx(pace.own_seconds(sequence(7), rows=4), rel=0.05)
+
+
+def test_estimates_of_the_unknown() -> None:
+    """
+    Where nothing has been seen, a step takes what its rows take.
+    """
+    assert 4 * 0.001 / 1.4**2 == pytest.approx(Pace().step_seconds(4))

@@ -246,3 +246,19 @@ def test_share() -> None:
 
     assert 3 == len(scheduler.admit(NOW, share=3))
     assert 0 == len(scheduler.admit(NOW, share=2))
+
+
+def test_what_would_be_late_is_not_begun() -> None:
+    """
+    A sentence that could not be finished any more leaves the line; alone it is tried, for the estimate may be wrong.
+    """
+    scheduler = make_scheduler()
+    wait(scheduler, sequence(7, deadline=103.0))
+
+    assert 1 == len(scheduler.admit(NOW, own_seconds=lambda _: 5.0))
+
+    late, in_time = sequence(7, deadline=103.0), sequence(7, deadline=110.0)
+    wait(scheduler, late, in_time)
+    assert [in_time] == scheduler.admit(NOW, own_seconds=lambda _: 5.0)
+    with pytest.raises(DeadlinePassed):
+        late.future.result(timeout=0)

@@ -1,4 +1,4 @@
-"""The rows' keys and values: in place, dense, finite."""
+"""The rows' keys and values: in place and dense."""
 
 import numpy as np
 import pytest
@@ -32,17 +32,18 @@ def test_close_gaps(gone: list[int], left: str) -> None:
 
 def test_reserve_keeps_rows_in_use() -> None:
     """
-    Growing, in rows or in length, keeps what was written; what is new is zero.
+    Growing, in rows or in length, keeps what was written.
     """
     cache = Cache(NAMES, heads=1, width=1)
     cache.reserve(0, 2, 8)
     cache.put([0, 1], filled(2, 8))
 
-    cache.reserve(2, 3, 16)
+    cache.reserve(2, 17, 100)
 
-    keys, values = (array for _, array in cache.items(3))
-    assert [8.0, 8.0, 0.0] == keys.sum((1, 2, 3)).tolist()
-    assert [-8.0, -8.0, 0.0] == values.sum((1, 2, 3)).tolist()
+    keys, values = (array[:2, :, :8] for _, array in cache.items(17))
+    assert (1, 128, 1) == cache.items(17)[0][1].shape[1:]
+    assert [8.0, 8.0] == keys.sum((1, 2, 3)).tolist()
+    assert [-8.0, -8.0] == values.sum((1, 2, 3)).tolist()
 
 
 def test_reserve_shrinks_when_a_quarter_would_do() -> None:
@@ -50,31 +51,30 @@ def test_reserve_shrinks_when_a_quarter_would_do() -> None:
     A long sentence that left is not paid for at every later step, nor is its length given up at once.
     """
     cache = Cache(NAMES, heads=1, width=1)
-    cache.reserve(0, 1, 128)
+    cache.reserve(0, 1, 256)
 
-    cache.reserve(1, 1, 40)
-    assert 128 == cache.length
-    cache.reserve(1, 1, 32)
-    assert 32 == cache.length
+    cache.reserve(1, 1, 65)
+    assert 256 == cache.length
+    cache.reserve(1, 1, 64)
+    assert 64 == cache.length
 
 
 def test_new_shapes_use_old_memory() -> None:
     """
-    Going back and forth between two shapes takes no new memory, keeps the rows, and leaves all else finite.
+    Going back and forth between two shapes takes no new memory and keeps the rows.
     """
     cache = Cache(NAMES, heads=2, width=3)
     cache.reserve(0, 2, 8)
     cache.put([0, 1], [np.ones((2, 2, 8, 3), np.float32)] * 2)
-    cache.reserve(2, 2, 200)
+    cache.reserve(2, 2, 300)
     before = {array.__array_interface__["data"][0] for _, array in cache.items(2)}
 
-    for length in (8, 200, 8, 200):
+    for length in (8, 300, 8, 300):
         cache.reserve(2, 2, length)
 
     assert before == {array.__array_interface__["data"][0] for _, array in cache.items(2)}
     for _, array in cache.items(2):
         assert 2 * 2 * 8 * 3 == array[:, :, :8].sum()
-        assert np.isfinite(array).all()
 
 
 def test_items_are_not_copied() -> None:
@@ -89,7 +89,7 @@ def test_items_are_not_copied() -> None:
 
     assert "key" == name
     assert array.flags["C_CONTIGUOUS"]
-    assert 8.0 == array[1].sum()
+    assert 8.0 == array[1, :, :8].sum()
 
 
 def test_copy_takes_a_row_along() -> None:
@@ -102,4 +102,4 @@ def test_copy_takes_a_row_along() -> None:
 
     cache.copy(1, 0, 5)
 
-    assert [10.0, -10.0] == [array.sum() for _, array in cache.items(1)]
+    assert [10.0, -10.0] == [array[:, :, :5].sum() for _, array in cache.items(1)]

@@ -1,0 +1,38 @@
+"""How much a caller may ask for: a bucket that fills evenly and holds what one minute allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Bucket:
+    """A token bucket.
+
+    Who asks for more than it can ever hold is served once it is full, and then waits until the debt is paid: so
+    the average is kept, and nothing is refused for ever.
+
+    Attributes:
+        per_minute: What flows in within a minute, and the most it holds.
+        level: What is in it; below 0, what is owed.
+        at: When that was so, in seconds.
+    """
+
+    per_minute: float
+    level: float
+    at: float
+
+    @classmethod
+    def full(cls, per_minute: float, now: float) -> Bucket:
+        """Return a bucket of a caller that has not asked for anything yet."""
+        return cls(per_minute, per_minute, now)
+
+    def wait_seconds(self, amount: float, now: float) -> float:
+        """Return how long it takes until `amount` may be taken; 0 if it may be now."""
+        self.level = min(self.per_minute, self.level + max(0.0, now - self.at) * self.per_minute / 60)
+        self.at = now
+        return max(0.0, (min(amount, self.per_minute) - self.level) * 60 / self.per_minute)
+
+    def take(self, amount: float) -> None:
+        """Take something out; a negative amount puts it back."""
+        self.level = min(self.per_minute, self.level - amount)

@@ -1,0 +1,70 @@
+"""The bound on bytes of requests."""
+
+import pytest
+
+from service.errors import MemoryFull
+from service.security.memory import Memory
+from tests.fakes import FakeClock
+
+
+def test_bound() -> None:
+    """
+    Requests are held up to the limit; the next one is told the limit, what is held, and what it asked for.
+    """
+    memory = Memory(100)
+    with memory.holding(60), memory.holding(40):
+        with (
+            pytest.raises(MemoryFull, match="100 held and 1 more asked for, the limit is 100"),
+            memory.holding(1),
+        ):
+            pass  # fmt: skip
+        assert 100 == memory.held
+
+    assert 0 == memory.held
+    with memory.holding(100):
+        pass
+
+
+def test_one_is_always_held() -> None:
+    """
+    A single request is held however large: the transport has its own limit, and nothing is refused for ever.
+    """
+    memory = Memory(100)
+
+    with memory.holding(1000):
+        assert 1000 == memory.held
+        with pytest.raises(MemoryFull), memory.holding(1):
+            pass
+
+
+def test_failed_calls_free_theirs() -> None:
+    """
+    A call that fails, or is cancelled, holds nothing any more.
+    """
+    memory = Memory(100)
+    with pytest.raises(KeyError), memory.holding(100):
+        raise KeyError
+
+    assert 0 == memory.held
+
+
+def test_when_to_come_back() -> None:
+    """
+    The hint follows the pace at which bytes were freed, and keeps within a tenth of a second and a minute.
+    """
+    clock = FakeClock()
+    memory = Memory(100, clock=clock)
+    with memory.holding(50):
+        with memory.holding(50):
+            clock.advance(10)
+        with memory.holding(50), pytest.raises(MemoryFull) as measured, memory.holding(20):
+            pass
+        clock.advance(1e6)
+        with memory.holding(50), pytest.raises(MemoryFull) as slow, memory.holding(20):
+            pass
+    with memory.holding(100), pytest.raises(MemoryFull) as unknown, memory.holding(1):
+        pass
+
+    assert 4 == pytest.approx(measured.value.retry_seconds)  # 50 bytes in 10 seconds, 20 needed
+    assert 60 == slow.value.retry_seconds
+    assert 0.1 == unknown.value.retry_seconds
