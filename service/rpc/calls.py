@@ -94,7 +94,10 @@ class Calls:
     def _stream(self, name: str, request_type: type[Message], stream: StreamMethod) -> Any:
         async def handle(payloads: AsyncIterator[bytes], context: Any) -> None:
             async def send(reply: Message) -> None:
-                await context.write(reply.SerializeToString())
+                try:
+                    await context.write(reply.SerializeToString())
+                except grpc.aio.InternalError:  # the call is over: its client has gone, or we drain no longer
+                    raise asyncio.CancelledError from None
 
             is_cut = False
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,8 @@ class Replica:
 
     def value(self, name: str, **labels: str) -> float:
         """Return the sum of the samples of a metric that have these labels."""
-        address = f"http://127.0.0.1:{self._metrics_port}/metrics"
+        only = urllib.parse.urlencode({"name[]": name})  # a quarter of a second otherwise, under load
+        address = f"http://127.0.0.1:{self._metrics_port}/metrics?{only}"
         with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as reply:
             text = reply.read().decode()
         return sum(

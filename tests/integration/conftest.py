@@ -18,8 +18,9 @@ from service.rpc.server import Server
 class Running:
     """A server, and a client's view of it."""
 
-    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any) -> None:
+    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any, port: int) -> None:
         self.server, self.served, self.metrics, self.channel = server, served, metrics, channel
+        self.port = port
         self.stub: Any = TranslationServiceStub(channel)
 
     def value(self, name: str, **labels: str) -> float:
@@ -35,7 +36,7 @@ async def running(**settings: str) -> AsyncIterator[Running]:
     port = await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Running(server, served, metrics, channel)
+            yield Running(server, served, metrics, channel, port)
     finally:  # also when a test fails, or the process would never end
         await server.drain()
 
