@@ -43,12 +43,17 @@ class Pace:
         return _FIRST_GUESS / _GAIN ** min(wanted, 3)
 
     def step_seconds(self, rows: int) -> float:
-        """Return what a step of some rows takes, and those beside it that join meanwhile."""
+        """Return what a step of some rows takes, with those who join meanwhile.
+
+        In the long run each row that writes a piece lets one be read. A step that was seen while many joined at once
+        took longer, but does not do so again and again.
+        """
         size = _size(rows)
+        lasting = 2 * rows * self.seconds_per_piece(rows)
         if not self._knows(size):
-            return rows * self.seconds_per_piece(rows)
+            return lasting
         steps, _, seconds = self._of_late[size]
-        return seconds / steps
+        return min(lasting, seconds / steps)
 
     def _knows(self, size: int) -> bool:
         return self._steps - self._last_seen[size] < _MEMORY

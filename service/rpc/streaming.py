@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +24,7 @@ from service.rpc.calls import Call
 from service.rpc.requests import Checks
 from service.rpc.sending import Send
 from service.translation import Options, TranslatedSentence
-from service.translator import Translator
+from service.translator import Part, Translator
 
 MAX_ID = 256  # code points
 
@@ -141,26 +141,38 @@ class TextStream:
         to_source = replies.offsets(request.content, known.output.offset_unit)
         to_target = replies.GrowingOffsets(known.output.offset_unit)
         sentences: list[TranslatedSentence] = []
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                async with aclosing(self._translator.stream(request.content, options)) as parts:
-                    async for part in parts:
-                        reply = pb.StreamTranslateResponse(
-                            id=request.id, translated_text=part.text, last=part.is_last,
-                            source_language_code=options.source, model=self._model,
-                        )  # fmt: skip
-                        to_target.add(part.text)
-                        if part.sentence is not None:
-                            sentences.append(part.sentence)
-                            packed = replies.pack_sentence(part.sentence, known.output, to_source, to_target)
-                            reply.sentence.CopyFrom(packed)
-                        reply.flags.extend(replies.pack_flags(part.flags, to_source, to_target))
-                        if part.is_last:
-                            reply.metadata.CopyFrom(pack_cost(sentences, self._model, self._call))
-                        await self._write(reply)
-        except TimeoutError:
-            raise DeadlinePassed("not finished before the deadline of the text") from None
+        async with aclosing(self._translator.stream(request.content, options)) as parts:
+            while (part := await _next(parts, deadline)) is not None:
+                reply = pb.StreamTranslateResponse(
+                    id=request.id, translated_text=part.text, last=part.is_last,
+                    source_language_code=options.source, model=self._model,
+                )  # fmt: skip
+                to_target.add(part.text)
+                if part.sentence is not None:
+                    sentences.append(part.sentence)
+                    packed = replies.pack_sentence(part.sentence, known.output, to_source, to_target)
+                    reply.sentence.CopyFrom(packed)
+                reply.flags.extend(replies.pack_flags(part.flags, to_source, to_target))
+                if part.is_last:
+                    reply.metadata.CopyFrom(pack_cost(sentences, self._model, self._call))
+                await self._write(reply)
 
     async def _write(self, reply: pb.StreamTranslateResponse) -> None:
         async with self._writing:
             await self._send(reply)
+
+
+async def _next(parts: AsyncGenerator[Part, None], deadline: float) -> Part | None:
+    """Return the next sentence, or None after the last.
+
+    Only this may take too long for the text's deadline, never the writing: a write that is given up is still under
+    way for gRPC, which then refuses every other.
+
+    Raises:
+        DeadlinePassed: It was not done in time.
+    """
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await anext(parts, None)
+    except TimeoutError:
+        raise DeadlinePassed("not finished before the deadline of the text") from None

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
 
+from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
+from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.integration.conftest import Running, running
 from tests.integration.contract import refused, request
 
@@ -291,6 +294,48 @@ async def test_deadline_of_the_call(server: Running) -> None:
     told = {reply.error.reason for reply in replies if reply.HasField("error")}
     assert told <= {"DEADLINE_TOO_SHORT", "DEADLINE_PASSED"}
     assert told or grpc.StatusCode.DEADLINE_EXCEEDED is code
+
+
+@asynccontextmanager
+async def slow_reader(server: Running) -> AsyncIterator[Any]:
+    """Open a stream that takes in 64 KB and no more until somebody reads, and whose 250 replies are more than that."""
+    options = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
+        output = pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_SOFT)
+        asked = messages(["The cat sat on the mat, and slept. "] * 250, output=output)
+        yield TranslationServiceStub(channel).StreamTranslate(iter(asked))
+
+
+async def test_a_reader_that_goes_away(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    A client that leaves replies unread and goes is no fault of ours: the call is cancelled, nothing is logged.
+    """
+    async with running() as left:
+        async with slow_reader(left) as call:
+            await call.read()
+            await until(lambda: left.value("dragoman_batch_rows_sum") > 250 * 9)
+            await until(lambda: 0 == left.value("dragoman_running_sentences"))
+
+        handled = {"grpc_type": "bidi_stream", "grpc_service": SERVICE, "grpc_method": "StreamTranslate"}
+        await until(lambda: 1 == left.value("grpc_server_handled_total", **handled, grpc_code="CANCELLED"))
+    assert [] == [record for record in caplog.records if record.name.startswith("service")]
+
+
+async def test_a_reader_slower_than_the_deadline() -> None:
+    """
+    A client that stops reading for longer than its texts may take loses no reply that was made, and breaks nothing.
+    """
+    async with running(default_deadline_seconds="1.0") as hurried:
+        async with slow_reader(hurried) as call:
+            replies = [await call.read()]
+            await asyncio.sleep(2.5)
+            while (reply := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined] # stubs lack it
+                replies.append(reply)
+
+        assert grpc.StatusCode.OK is await call.code()
+        assert sorted(map(str, range(250))) == sorted(reply.id for reply in replies if reply.last)
+        told = {reply.error.reason for reply in replies if reply.HasField("error")}
+        assert told <= {"DEADLINE_TOO_SHORT", "DEADLINE_PASSED"}
 
 
 async def until(holds: Any) -> None:

@@ -219,7 +219,7 @@ def test_what_lies_between_steps_is_part_of_the_pace(metrics: Metrics) -> None:
         runner.clock.advance(1.0)
         steps(loop)
 
-    assert 3.0 == pytest.approx(loop.pace.step_seconds(1) * 2, rel=0.05)
+    assert 3.0 / 5 == pytest.approx(loop.pace.seconds_per_piece(1), rel=0.05)  # 3 pieces read, 2 written
 
 
 def test_an_idle_loop_gives_everybody_a_chance(metrics: Metrics) -> None:

@@ -56,7 +56,7 @@ def test_a_size_is_forgotten() -> None:
         pace.observe(rows=16, pieces=16, seconds=0.16)
 
     assert 0.01 / 1.4 == pytest.approx(pace.seconds_per_piece(32))
-    assert 32 * 0.01 / 1.4 == pytest.approx(pace.step_seconds(32))
+    assert 2 * 32 * 0.01 / 1.4 == pytest.approx(pace.step_seconds(32))
 
 
 def test_estimates() -> None:
@@ -65,14 +65,24 @@ def test_estimates() -> None:
     """
     pace = Pace()
     pace.observe(rows=4, pieces=4, seconds=0.2)
-    pace.observe(rows=4, pieces=12, seconds=0.6)  # two that joined were read
+    pace.observe(rows=4, pieces=8, seconds=0.4)  # one that joined was read
 
     assert 2.5 == pytest.approx(pace.drain_seconds(100, rows=4, loops=2), rel=0.05)
-    assert 3 * 0.05 + 3 * 0.4 == pytest.approx(pace.own_seconds(sequence(7), rows=4), rel=0.05)
+    assert 3 * 0.05 + 3 * 0.3 == pytest.approx(pace.own_seconds(sequence(7), rows=4), rel=0.05)
+
+
+def test_a_crowd_at_the_door_is_not_the_rule() -> None:
+    """
+    A step in which many joined says what a piece costs, not how long the steps after it are.
+    """
+    pace = Pace()
+    pace.observe(rows=16, pieces=16 + 384, seconds=0.4)
+
+    assert 2 * 16 * 0.001 == pytest.approx(pace.step_seconds(16))
 
 
 def test_estimates_of_the_unknown() -> None:
     """
-    Where nothing has been seen, a step takes what its rows take.
+    Where nothing has been seen, a piece is read for each that a row writes.
     """
-    assert 4 * 0.001 / 1.4**2 == pytest.approx(Pace().step_seconds(4))
+    assert 2 * 4 * 0.001 / 1.4**2 == pytest.approx(Pace().step_seconds(4))
