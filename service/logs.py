@@ -24,9 +24,15 @@ def formatter(*, is_terminal: bool) -> logging.Formatter:
     )
 
 
+def is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether a line may be written: gRPC shows headers that are not UTF-8, and a key may be one of them."""
+    return not (record.name.startswith("grpc.") and record.getMessage().startswith("Invalid encoding on"))
+
+
 def configure(level: str) -> None:
     """Send log lines to standard error: ours from a level on, warnings of others, all in one form."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(is_ours)
     handler.setFormatter(formatter(is_terminal=sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers = [handler]

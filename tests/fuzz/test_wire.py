@@ -23,6 +23,7 @@ from tests.fuzz.watched import Watched, watched
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(3600)]
 VALID, MALFORMED, CONNECTIONS, SLOW, ENORMOUS = 12_600, 6_000, 5_000, 200, 200
+KINDS = 5
 BATCH = 40
 PART = 400  # inputs drawn at once: hypothesis remembers all of a run, which took 18 GB for 12,600
 MANY = 50  # batches, by which everything has been as large as it gets
@@ -120,7 +121,7 @@ def results(request: pytest.FixtureRequest, server: Watched) -> Iterator[dict[st
     began, before = time.monotonic(), server.held()
     yield found
     after = server.check()
-    if request.config.getoption("--full"):
+    if request.config.getoption("--full") and len(found) == KINDS:  # none has failed
         figures = {
             "reproduce": "python -m pytest -m drill --full --timeout=0 tests/fuzz/test_wire.py",
             "inputs": {kind: sum(codes.values()) for kind, codes in found.items()},
@@ -133,7 +134,7 @@ def results(request: pytest.FixtureRequest, server: Watched) -> Iterator[dict[st
         RESULTS.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
-DEADLINES = st.sampled_from([30.0, 30.0, 0.001, 0.05, 2.0])
+DEADLINES = st.sampled_from([10.0, 10.0, 0.001, 0.05, 1.0])
 
 
 def test_hostile_fields(server: Watched, scale: Scale, results: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from tests.deploy.live import process
 # Small limits, so that hostile requests pass them cheaply.
 LIMITS = {
     "HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0", "DECODE_LOOPS": "1", "MAX_RUNNING_SENTENCES": "32",
-    "MAX_CODE_POINTS": "2000", "MAX_CALL_CODE_POINTS": "10000", "MAX_TEXTS": "32", "DEFAULT_DEADLINE_SECONDS": "5",
+    "MAX_CODE_POINTS": "500", "MAX_CALL_CODE_POINTS": "2000", "MAX_TEXTS": "16", "DEFAULT_DEADLINE_SECONDS": "5",
 }  # fmt: skip
 MAX_GROWTH_BYTES = 192 * 2**20  # of caches and allocators that had not met their largest request yet
 MAX_NEW_THREADS = (
@@ -85,7 +85,7 @@ class Watched:
     def warm_up(self) -> None:
         """Let the server do the largest work that its limits allow, which is not to count as growth."""
         request = pb.TranslateRequest(
-            contents=["The cat sat on the mat, and slept. " * 8] * 32, source_language_code="en",
+            contents=["The cat sat on the mat, and slept. " * 8] * 6, source_language_code="en",
             target_language_code="fr", output=pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_SOFT),
             decoding=pb.DecodingOptions(beam_size=2, max_target_tokens=8),
         )  # fmt: skip

@@ -53,6 +53,18 @@ def test_stack_traces(is_terminal: bool) -> None:
     assert SECRET not in line
 
 
+def test_headers_of_callers() -> None:
+    """
+    What gRPC says of a header that is not UTF-8 is not written: it has the header in it, which may be a key.
+    """
+    said = logging.LogRecord(
+        "grpc._cython.cygrpc", logging.ERROR, __file__, 1, "Invalid encoding on %s", (b"Bearer \xff",), None
+    )
+
+    assert not logs.is_ours(said)
+    assert logs.is_ours(failed())
+
+
 def test_terminal() -> None:
     """
     On a terminal a line is for people: message first, then what else is known.
