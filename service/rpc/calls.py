@@ -62,7 +62,7 @@ class Calls:
 
     def __init__(self, metrics: Metrics, default_deadline_seconds: float) -> None:
         self._metrics, self._default_deadline = metrics, default_deadline_seconds
-        self.running = 0  # calls of our service, not those that watch its health
+        self.running = self.begun = 0  # calls of our service, not those that watch its health
         self.is_draining = False
 
     def service(
@@ -126,6 +126,7 @@ class Calls:
         began = time.monotonic()
         code = grpc.StatusCode.CANCELLED  # until proved otherwise
         self.running += 1
+        self.begun += 1
         self._metrics.started.labels(*labels).inc()
         try:
             async with self._bounded(labels[0], context) as call:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 import grpc
@@ -21,6 +22,7 @@ from service.rpc.servicer import Servicer
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
+_QUIET_SECONDS, _NEWS_SECONDS = 0.2, 2.0  # without a new call, and at most
 _FLUSH_SECONDS = 1.0  # for the last replies to reach the wire
 
 
@@ -75,6 +77,7 @@ class Server:
         """Report NOT_SERVING, let running calls finish, close."""
         self._calls.is_draining = True
         await self._health.enter_graceful_shutdown()
+        await self._let_the_last_in()
         stopping = asyncio.ensure_future(self._grpc.stop(self._served.settings.drain_seconds))
         while self._calls.running and not stopping.done():
             await asyncio.sleep(_POLL_SECONDS)
@@ -82,6 +85,15 @@ class Server:
         await self._grpc.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
         await stopping
         await asyncio.to_thread(self._served.loop.close)
+
+    async def _let_the_last_in(self) -> None:
+        """Take calls until the news has reached those who send them: gRPC cancels what it has not handed over yet."""
+        seen, quiet = -1, 0.0
+        deadline = time.monotonic() + min(_NEWS_SECONDS, self._served.settings.drain_seconds)
+        while quiet < _QUIET_SECONDS and time.monotonic() < deadline:
+            quiet = quiet + _POLL_SECONDS if self._calls.begun == seen else 0.0
+            seen = self._calls.begun
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def _try_address(host: str, port: int) -> None:
