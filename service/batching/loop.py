@@ -21,8 +21,9 @@ from service.errors import DeadlinePassed, DeadlineTooShort, DragomanError, Unav
 from service.metrics import Metrics
 
 # Calls are refused unless there is so much more time than they should take. When too many come, all that are accepted
-# finish just within it: without a margin every error of the estimate would make the half of them late.
-_MARGIN = 1.2
+# finish just within it: without a margin every error of the estimate, and every moment in which the processor is
+# needed elsewhere, would make the half of them late. The longer the wait, the more may come between.
+_MARGIN_OF_WAITING, _MARGIN_OF_OWN = 1.5, 1.2
 
 
 class Rows(Protocol):
@@ -101,34 +102,38 @@ class Loop:
         work = sum(sequence.work for sequence in sequences)
         with self._changed:
             now = self._clock()
-            self._check(sequences, len(sequences), work, now)
+            caller = sequences[0].caller if sequences else ""
+            self._check_room(caller, len(sequences), work, now)
+            self._check_deadline(sequences, work, now)
             for sequence in sequences:
                 sequence.submitted_at = now
                 self._waiting.add(sequence)
             self._metrics.queue_depth.set(len(self._waiting))
             self._changed.notify_all()
 
-    def check(self, shortest: Sequence, count: int, work: int) -> None:
-        """Refuse at once what is not cut into sentences yet: most refusals are cheap, whatever the text.
+    def check(self, longest: Sequence, count: int, work: int) -> None:
+        """Refuse at once, by estimates, what is not cut into sentences yet.
 
         Args:
-            shortest: No sentence of it is shorter; as urgent as they are, and never queued.
+            longest: Like the longest of them, and never queued.
             count: How many they are at least.
-            work: Of all of them at least, in pieces.
+            work: Of all of them, in pieces.
 
         Raises:
             What `submit` does.
         """
         with self._changed:
-            self._check([shortest], count, work, self._clock())
+            now = self._clock()
+            self._check_room(
+                longest.caller, count, 0, now
+            )  # whether there is room for all is not for an estimate to say
+            self._check_deadline([longest], work, now)
 
-    def _check(self, sequences: list[Sequence], count: int, work: int, now: float) -> None:
+    def _check_room(self, caller: str, count: int, work: int, now: float) -> None:
         if self._is_closed:
             raise Unavailable("the server is shutting down", reason="DRAINING")
         retry_seconds = max(0.1, self._drain_seconds(self._waiting.work))
-        caller = sequences[0].caller if sequences else ""
         self._waiting.check_room(caller, count, work, retry_seconds, now)
-        self._check_deadline(sequences, work, now)
 
     def _check_deadline(self, sequences: list[Sequence], work: int, now: float) -> None:
         """Refuse what would not be done in time.
@@ -146,8 +151,10 @@ class Loop:
         rows = self._rows(sum(sequence.search.beam_size for sequence in sequences))
 
         def estimate(pace: Pace, before: int) -> float:
-            own = max(pace.own_seconds(sequence, rows) for sequence in sequences)
-            return _MARGIN * (pace.drain_seconds(before + work, rows, len(self.workers)) + own)
+            waiting = pace.drain_seconds(before, rows, len(self.workers))
+            own = pace.drain_seconds(work, rows, len(self.workers))
+            own += max(pace.own_seconds(sequence, rows) for sequence in sequences)
+            return _MARGIN_OF_WAITING * waiting + _MARGIN_OF_OWN * own
 
         if estimate(self.pace, self._waiting.work) <= remaining:
             return  # even if all the others go first

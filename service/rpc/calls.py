@@ -70,7 +70,7 @@ class Calls:
     ) -> None:
         self._metrics, self._default_deadline = metrics, default_deadline_seconds
         self._access, self._tracer = access, tracer
-        self.running = 0  # calls of our service, not those that watch its health
+        self.running = self.begun = 0  # calls of our service, not those that watch its health
         self.is_draining = False
 
     def service(
@@ -128,6 +128,7 @@ class Calls:
         record = Record(f"{labels[1]}/{labels[2]}", context, self._tracer)
         code = grpc.StatusCode.CANCELLED  # until proved otherwise
         self.running += 1
+        self.begun += 1
         self._metrics.started.labels(*labels).inc()
         try:
             context.set_trailing_metadata(record.trailers)

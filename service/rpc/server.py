@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 import grpc
@@ -26,6 +27,7 @@ from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
+_QUIET_SECONDS, _NEWS_SECONDS = 0.2, 2.0  # without a new call, and at most
 _FLUSH_SECONDS = 1.0  # for the last replies to reach the wire
 
 
@@ -72,6 +74,7 @@ class Server:
         """Report NOT_SERVING, let running calls finish, close."""
         self._calls.is_draining = True
         await self._health.enter_graceful_shutdown()
+        await self._let_the_last_in()
         stopping = asyncio.ensure_future(self._grpc.stop(self._served.settings.drain_seconds))
         while self._calls.running and not stopping.done():
             await asyncio.sleep(_POLL_SECONDS)
@@ -82,6 +85,15 @@ class Server:
         if self._health_grpc:
             await self._health_grpc.stop(_FLUSH_SECONDS)  # the last to go: until now it said NOT_SERVING
         await asyncio.to_thread(self._served.close)
+
+    async def _let_the_last_in(self) -> None:
+        """Take calls until the news has reached those who send them: gRPC cancels what it has not handed over yet."""
+        seen, quiet = -1, 0.0
+        deadline = time.monotonic() + min(_NEWS_SECONDS, self._served.settings.drain_seconds)
+        while quiet < _QUIET_SECONDS and time.monotonic() < deadline:
+            quiet = quiet + _POLL_SECONDS if self._calls.begun == seen else 0.0
+            seen = self._calls.begun
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def _listen(
@@ -102,6 +114,15 @@ def _listen(
         raise StartupError(f"cannot listen on {address}: {error.strerror}") from None
     except RuntimeError as error:
         raise StartupError(f"cannot listen on {address}: {error}") from None
+
+    async def _let_the_last_in(self) -> None:
+        """Take calls until the news has reached those who send them: gRPC cancels what it has not handed over yet."""
+        seen, quiet = -1, 0.0
+        deadline = time.monotonic() + min(_NEWS_SECONDS, self._served.settings.drain_seconds)
+        while quiet < _QUIET_SECONDS and time.monotonic() < deadline:
+            quiet = quiet + _POLL_SECONDS if self._calls.begun == seen else 0.0
+            seen = self._calls.begun
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def _try_address(host: str, port: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -170,5 +171,5 @@ class Load:
         request = pb.TranslateRequest(contents=TEXTS, source_language_code="en", target_language_code="es")
         with grpc.insecure_channel(self._address) as channel:
             call = TranslationServiceStub(channel).Translate.future(request, timeout=20)
-            self._stopped.wait(0.5)
+            self._stopped.wait(random.uniform(0.05, 1.0))  # while it waits, or while it is decoded
             call.cancel()

@@ -13,7 +13,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +62,11 @@ class Replica:
     def start(self) -> None:
         """Run the server, and wait until it listens."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
-        # Not by `preexec_fn`, which forks: gRPC's threads in this process do not survive that.
-        bound = ["taskset", "--cpu-list", ",".join(map(str, self._cores))]
         command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        with self._log.open("wb") as log:
+        # Bound here and not in the child, which would need a fork: gRPC, if it runs here, dies of that.
+        with self._log.open("wb") as log, bound(self._cores):
             self.process = subprocess.Popen(
-                [*bound, *command, "--metrics-port", "0", *self._flags], stderr=log, cwd=ROOT,
+                [*command, "--metrics-port", "0", *self._flags], stderr=log, cwd=ROOT,
                 env=kept | {"PYTHONPATH": str(ROOT)},
             )  # fmt: skip
         until(self._listens)
@@ -144,13 +143,19 @@ def server_cores() -> list[int]:
 
 
 @contextmanager
-def load_cores() -> Iterator[None]:
-    """Bind this thread, and those that it starts, to the processors that servers leave it."""
-    os.sched_setaffinity(0, _CORES[1:] or _CORES)
+def bound(cores: Sequence[int]) -> Iterator[None]:
+    """Bind this thread, and all that it starts meanwhile, to some processors."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, _CORES)
+        os.sched_setaffinity(0, before)
+
+
+def load_cores() -> AbstractContextManager[None]:
+    """Bind this thread, and those that it starts, to the processors that servers leave it."""
+    return bound(_CORES[1:] or _CORES)
 
 
 def free_port() -> int:

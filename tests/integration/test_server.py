@@ -70,6 +70,20 @@ async def test_drain_finishes_running_calls() -> None:
         await draining
 
 
+async def test_drain_loses_no_call_that_was_sent() -> None:
+    """
+    Calls that were on their way when the drain began, and had not been looked at, are answered like all others.
+    """
+    async with running() as leaving:
+        calls = [leaving.stub.Translate(request("Yes.")) for _ in range(100)]
+        await asyncio.sleep(0.02)
+
+        draining = asyncio.create_task(leaving.server.drain())
+
+        assert 100 == len(await asyncio.gather(*calls))
+        await draining
+
+
 async def test_reflection(server: Running) -> None:
     """
     Tools may ask for the contract.
