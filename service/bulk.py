@@ -95,7 +95,7 @@ class Bulk:
         """
         threading.Thread(target=self._read, name="bulk-reader", daemon=True).start()
         try:
-            while self._has_more():
+            while self._has_line():  # a stream without any is an error
                 yield from self._try()
             if self._failure is not None:
                 raise self._failure
@@ -201,11 +201,11 @@ class Bulk:
                 self._under_way.popleft()
                 self._changed.notify_all()
 
-    def _has_more(self) -> bool:
-        """Wait until that is known: a stream without a text would be refused."""
+    def _has_line(self) -> bool:
+        """Wait for the next line, or for the end of all."""
         with self._changed:
             self._changed.wait_for(lambda: self._under_way or self._is_read)
-        return not self._is_done()
+        return bool(self._under_way)
 
     def _is_done(self) -> bool:
         return self._is_read and not self._under_way

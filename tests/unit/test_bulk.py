@@ -3,6 +3,7 @@
 import itertools
 import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,6 +51,8 @@ class FakeStream:
                 raise self._error
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._has_ended, timeout=5)
+                if not self.taken:
+                    raise ServerError("INVALID_ARGUMENT", "the stream has no message")
                 if not self._waiting:
                     return
                 id_, text = self._waiting.pop(self._random.randrange(len(self._waiting)))
@@ -214,6 +217,21 @@ def test_what_can_never_be(error: ServerError) -> None:
         server.run(["a"])
 
     assert [] == server.pauses
+
+
+def test_no_lines() -> None:
+    """
+    Without a line no stream is opened, however long it takes to find out.
+    """
+
+    def lines() -> Iterator[str]:
+        time.sleep(0.05)
+        yield from ()
+
+    server = FakeServer()
+
+    assert [] == server.run(lines())
+    assert [] == server.streams
 
 
 def test_a_broken_input() -> None:
