@@ -14,6 +14,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import grpc
 import pytest
@@ -97,6 +99,7 @@ class Serving:
     process: subprocess.Popen[str]
     port: int
     metrics_port: int
+    log: IO[str]
 
     @property
     def address(self) -> str:
@@ -106,26 +109,37 @@ class Serving:
 
 def start(*arguments: str) -> Serving:
     """Start a server on free ports and wait until it says where it listens."""
+    log = TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `stop`; a pipe nobody reads fills up
     process = subprocess.Popen(
         [*COMMAND, "serve", "--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", *arguments],
-        stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
+        stderr=log, text=True, cwd=ROOT, env=environment(),
     )  # fmt: skip
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    found = re.search(r"on 127\.0\.0\.1 port (\d+), metrics on port (\d+)", line)
-    if found is None:
-        process.kill()
-        process.wait()
-        raise AssertionError(line)
-    return Serving(process, int(found[1]), int(found[2]))
+    deadline, found = time.monotonic() + PATIENCE, None
+    while found is None:
+        log.seek(0)
+        found = re.search(r"on 127\.0\.0\.1 port (\d+), metrics on port (\d+).*\n", said := log.read())
+        if found is None and (process.poll() is not None or time.monotonic() > deadline):
+            process.kill()
+            process.wait()
+            raise AssertionError(said)
+        time.sleep(0.02)
+    return Serving(process, int(found[1]), int(found[2]), log)
 
 
 def stop(serving: Serving, number: signal.Signals = signal.SIGTERM) -> str:
-    """Ask a server to stop, check that it ends well, and return what it still said."""
+    """Ask a server to stop; return what it said."""
     serving.process.send_signal(number)
-    _, said = serving.process.communicate(timeout=PATIENCE)
+    return ended(serving)
+
+
+def ended(serving: Serving) -> str:
+    """Wait for a server to end as it should, and return what it said after its first line."""
+    serving.process.wait(PATIENCE)
+    with serving.log as log:
+        log.seek(0)
+        _, _, said = log.read().partition("\n")
     assert 0 == serving.process.returncode, said
-    return str(said)
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +164,7 @@ class TestServe:
             started.process.send_signal(signal.SIGTERM)
 
             assert health_pb2.HealthCheckResponse.NOT_SERVING == next(statuses).status
-        _, said = started.process.communicate(timeout=PATIENCE)
-        assert 0 == started.process.returncode
+        said = ended(started)
         assert "draining" in said
         assert "Traceback" not in said
 
