@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, format_exc_info
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
 from structlog.typing import Processor
+
+# The core of gRPC writes lines of its own, with what callers send in them, line breaks included, and reads this
+# once, when grpc is first imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+_OF_CALLERS = ("Invalid encoding on", 'Failed "execute_batch"', "'utf-8' codec can't decode byte")
 
 
 def formatter(*, is_terminal: bool) -> logging.Formatter:
@@ -25,8 +32,15 @@ def formatter(*, is_terminal: bool) -> logging.Formatter:
 
 
 def is_ours(record: logging.LogRecord) -> bool:
-    """Tell whether a line may be written: gRPC shows headers that are not UTF-8, and a key may be one of them."""
-    return not (record.name.startswith("grpc.") and record.getMessage().startswith("Invalid encoding on"))
+    """Tell whether a line is for us, and not one of the stack traces that gRPC writes of what its callers do.
+
+    It shows headers that are not UTF-8, and a key may be one; it reports replies that came too late for a caller who
+    had left, unless it learned of that before; and method names that are not UTF-8, of which `service.rpc.listener` tells.
+    """
+    if not record.name.startswith(("grpc.", "asyncio")):
+        return True
+    said = f"{record.getMessage()} {record.exc_info[1] if record.exc_info else ''}"
+    return not any(known in said for known in _OF_CALLERS)
 
 
 def configure(level: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 import time
 from collections.abc import Callable
 
@@ -13,7 +12,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from service.errors import StartupError
 from service.lifecycle.reloader import Reloader
 from service.lifecycle.served import Served
 from service.metrics import SERVICE, Metrics
@@ -21,6 +19,7 @@ from service.rpc import transport
 from service.rpc.access import GuardedReflection
 from service.rpc.calls import Calls
 from service.rpc.health import Health
+from service.rpc.listener import Listener
 from service.rpc.security import Security
 from service.rpc.servicer import Servicer
 from service.tracing import Tracer
@@ -39,17 +38,27 @@ class Server:
         settings = served.settings
         self.security = Security(settings, metrics)
         access = self.security.access
-        self._grpc = grpc.aio.server(options=transport.arguments(settings))
         self._calls = Calls(metrics, lambda: served.settings.default_deadline_seconds, access, tracer)
-        self._grpc.add_generic_rpc_handlers((Servicer(served).handlers(self._calls),))
+        self._handlers = Servicer(served).handlers(self._calls)
         self._health = Health()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        self._main = Listener(self._build, settings.host, self.security.credentials)
+        self._health_alone: Listener | None = None  # a port of its own, if wanted
+        self.health_port: int | None = None
+
+    def _build(self) -> grpc.aio.Server:
+        settings = self._served.settings
+        server = self._build_health()
+        server.add_generic_rpc_handlers((self._handlers,))
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflecting = GuardedReflection(names, access)
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, self._grpc)
-        self._health_grpc: grpc.aio.Server | None = None  # a server of its own, if wanted
-        self.health_port: int | None = None
+            reflecting = GuardedReflection(names, self.security.access)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, server)
+        return server
+
+    def _build_health(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=transport.arguments(self._served.settings))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        return server
 
     async def start(self) -> int:
         """Listen and report SERVING; return the port.
@@ -58,13 +67,10 @@ class Server:
             StartupError: A port is taken or the address is not ours.
         """
         settings = self._served.settings
-        port = _listen(self._grpc, settings.host, settings.port, self.security.credentials)
         if settings.health_port >= 0:
-            self._health_grpc = grpc.aio.server(options=transport.arguments(settings))
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_grpc)
-            self.health_port = _listen(self._health_grpc, settings.host, settings.health_port)
-            await self._health_grpc.start()
-        await self._grpc.start()
+            self._health_alone = Listener(self._build_health, settings.host)
+            self.health_port = await self._health_alone.start(settings.health_port, settings.drain_seconds)
+        port = await self._main.start(settings.port, settings.drain_seconds)
         self.security.watch()
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -75,15 +81,15 @@ class Server:
         self._calls.is_draining = True
         await self._health.enter_graceful_shutdown()
         await self._let_the_last_in()
-        stopping = asyncio.ensure_future(self._grpc.stop(self._served.settings.drain_seconds))
+        stopping = asyncio.ensure_future(self._main.stop(self._served.settings.drain_seconds))
         while self._calls.running and not stopping.done():
             await asyncio.sleep(_POLL_SECONDS)
         await self.security.close()
         await self._health.close(_FLUSH_SECONDS)
-        await self._grpc.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
+        await self._main.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
         await stopping
-        if self._health_grpc:
-            await self._health_grpc.stop(_FLUSH_SECONDS)  # the last to go: until now it said NOT_SERVING
+        if self._health_alone:
+            await self._health_alone.stop(_FLUSH_SECONDS)  # the last to go: until now it said NOT_SERVING
         await asyncio.to_thread(self._served.close)
 
     async def _let_the_last_in(self) -> None:
@@ -94,43 +100,6 @@ class Server:
             quiet = quiet + _POLL_SECONDS if self._calls.begun == seen else 0.0
             seen = self._calls.begun
             await asyncio.sleep(_POLL_SECONDS)
-
-
-def _listen(
-    server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None = None
-) -> int:
-    """Open a port and return its number.
-
-    Raises:
-        StartupError: It is taken, or the address is not ours.
-    """
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        _try_address(host, port)
-        if credentials is not None:
-            return server.add_secure_port(address, credentials)
-        return server.add_insecure_port(address)
-    except OSError as error:
-        raise StartupError(f"cannot listen on {address}: {error.strerror}") from None
-    except RuntimeError as error:
-        raise StartupError(f"cannot listen on {address}: {error}") from None
-
-    async def _let_the_last_in(self) -> None:
-        """Take calls until the news has reached those who send them: gRPC cancels what it has not handed over yet."""
-        seen, quiet = -1, 0.0
-        deadline = time.monotonic() + min(_NEWS_SECONDS, self._served.settings.drain_seconds)
-        while quiet < _QUIET_SECONDS and time.monotonic() < deadline:
-            quiet = quiet + _POLL_SECONDS if self._calls.begun == seen else 0.0
-            seen = self._calls.begun
-            await asyncio.sleep(_POLL_SECONDS)
-
-
-def _try_address(host: str, port: int) -> None:
-    """Bind for a moment: the system says what is wrong, where gRPC would only log it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
 
 
 async def serve_until_stopped(server: Server, reloader: Reloader, announce: Callable[[int], None]) -> None:

@@ -153,8 +153,15 @@ CONNECTIONS = st.sampled_from(sorted(SENT)).flatmap(
 
 
 def connect(port: int) -> socket.socket:
-    """Return a connection to the server."""
-    return socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_SECONDS)
+    """Return a connection to the server, which may be about to listen anew."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_SECONDS)
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def misbehave(port: int, connection: Connection) -> socket.socket | None:

@@ -53,16 +53,26 @@ def test_stack_traces(is_terminal: bool) -> None:
     assert SECRET not in line
 
 
-def test_headers_of_callers() -> None:
+def of_grpc(message: str, *arguments: object, error: Exception | None = None) -> logging.LogRecord:
+    """Return what gRPC logs."""
+    info = (type(error), error, None) if error else None
+    return logging.LogRecord("grpc._cython.cygrpc", logging.ERROR, __file__, 1, message, arguments, info)
+
+
+def test_what_callers_do() -> None:
     """
-    What gRPC says of a header that is not UTF-8 is not written: it has the header in it, which may be a key.
+    What gRPC says of a header that is not UTF-8 is not written, for it may be a key; nor that a caller has left.
     """
-    said = logging.LogRecord(
-        "grpc._cython.cygrpc", logging.ERROR, __file__, 1, "Invalid encoding on %s", (b"Bearer \xff",), None
+    header = of_grpc("Invalid encoding on %s", b"Bearer \xff")
+    left = of_grpc("ExecuteBatchError raised in core", error=RuntimeError('Failed "execute_batch": (...)'))
+    misuse = of_grpc(
+        "ExecuteBatchError raised in core", error=RuntimeError("Failed grpc_call_start_batch: 8")
     )
 
-    assert not logs.is_ours(said)
-    assert logs.is_ours(failed())
+    name = of_grpc("%s", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte")
+
+    assert [False] * 3 == [logs.is_ours(header), logs.is_ours(left), logs.is_ours(name)]
+    assert [True, True] == [logs.is_ours(misuse), logs.is_ours(failed())]
 
 
 def test_terminal() -> None:
