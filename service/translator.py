@@ -9,7 +9,6 @@ and gets. Knows nothing of gRPC.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -24,6 +23,7 @@ from service.bundle import Bundle
 from service.description import Description, flags_of, unlinked
 from service.errors import InvalidRequest, OverLimit, QueueFull
 from service.metrics import Metrics
+from service.text.estimate import PieceEstimate
 from service.text.preparation import MARKS, Preparation, Prepared
 from service.text.spans import Span
 from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
@@ -31,12 +31,6 @@ from service.text.words import split_words
 from service.translation import Flag, Options, TranslatedSentence, Translation
 
 SHORT = 1000  # code points that are split so fast that another thread is not worth its cost
-_ENDS = re.compile(r"[.!?;:\n]\s")  # of sentences, roughly
-_PIECES_PER_WORD, _MOST_PIECES, _LEARNING = (
-    1.5,
-    6.0,
-    0.01,
-)  # at first; lest writing without spaces counts; a call
 CHUNK = 32  # sentences of a streamed text that are queued together
 
 
@@ -68,7 +62,7 @@ class Translator:
         self._preparation = Preparation(tokenizer, max_sentence_tokens)
         self._description = Description(tokenizer, bundle.manifest.alignment)
         self._max_target_tokens = bundle.manifest.max_target_tokens
-        self._pieces_per_word = _PIECES_PER_WORD
+        self._estimate = PieceEstimate()
 
     async def translate(self, texts: Items[str], options: Options) -> list[Translation]:
         """Translate some texts together; the reply keeps their order.
@@ -80,7 +74,8 @@ class Translator:
         """
         self._check(texts, options)
         prepared = await self._split_all(texts, options.source)
-        self._learn(texts, prepared)
+        pieces = sum(len(sentence.ids) for sentences in prepared for sentence in sentences)
+        self._estimate.learn(texts, pieces)
         prefix = self._prefix(prepared, options)
         sequences = [
             [self._sequence(sentence, options, prefix) for sentence in sentences] for sentences in prepared
@@ -98,21 +93,14 @@ class Translator:
         return translations
 
     def _check(self, texts: Items[str], options: Options) -> None:
-        """Refuse at once, by a count of words, what would hardly be done in time: cutting up costs ten times as much."""
-        parts = [count for text in texts for part in _ENDS.split(text) if (count := len(part.split()))]
-        if not parts:
+        """Refuse at once, by a count of words, what would hardly be done in time."""
+        pieces = self._estimate.sentences(texts)
+        if not pieces:
             return
-        longest = Prepared(Span(0, 0), "", [EOS_ID] * round(max(parts) * self._pieces_per_word), [])
-        pieces = sum(parts) * self._pieces_per_word + MARKS * len(parts)
+        longest = Prepared(Span(0, 0), "", [EOS_ID] * max(pieces), [])
         count = sum(not text.isspace() for text in texts if text)
-        work = round(pieces * (1 + options.search.beam_size))
+        work = (sum(pieces) + MARKS * len(pieces)) * (1 + options.search.beam_size)
         self._loop.check(self._sequence(longest, options, None), count, work)
-
-    def _learn(self, texts: Items[str], prepared: list[list[Prepared]]) -> None:
-        words = sum(len(text.split()) for text in texts)
-        pieces = sum(len(sentence.ids) for sentences in prepared for sentence in sentences)
-        if words:
-            self._pieces_per_word += _LEARNING * (min(pieces / words, _MOST_PIECES) - self._pieces_per_word)
 
     async def stream(self, text: str, options: Options) -> AsyncGenerator[Part, None]:
         """Translate one text of any length; its sentences come in order, each as soon as it is done.

@@ -517,7 +517,7 @@ class TestSilence:
         At the most talkative level, with everything going wrong, neither a text nor a key is in a log line, in an
         error or in a metric.
         """
-        caplog.set_level(logging.DEBUG)
+        caplog.set_level(logging.DEBUG, logger="service")  # what `log_level` changes, and no more
         key = keyfile.create(key_file, "billing", methods=("Translate", "StreamTranslate", "Align"), characters_per_minute=2000)  # fmt: skip
         secret, marker = key.split("_", 2)[2], "Xylophonquartz"
         said = []

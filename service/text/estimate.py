@@ -1,0 +1,28 @@
+"""How many pieces texts will have, by a count of words: a tenth of what cutting them up costs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_ENDS = re.compile(r"[.!?;:\n]\s")  # of sentences, roughly
+_AT_FIRST = 1.5  # pieces a word
+_MOST = 6.0  # lest writing without spaces counts
+_LEARNING = 0.01  # of each call
+
+
+class PieceEstimate:
+    """Learns from the texts of its callers how many pieces a word has."""
+
+    def __init__(self) -> None:
+        self._pieces_per_word = _AT_FIRST
+
+    def sentences(self, texts: Sequence[str]) -> list[int]:
+        """Return about how many pieces each sentence of some texts has."""
+        words = [count for text in texts for part in _ENDS.split(text) if (count := len(part.split()))]
+        return [round(count * self._pieces_per_word) for count in words]
+
+    def learn(self, texts: Sequence[str], pieces: int) -> None:
+        """Take note of how many pieces some texts had."""
+        if words := sum(len(text.split()) for text in texts):
+            self._pieces_per_word += _LEARNING * (min(pieces / words, _MOST) - self._pieces_per_word)

@@ -1,0 +1,28 @@
+"""An estimate of pieces that learns."""
+
+import pytest
+
+from service.text.estimate import PieceEstimate
+
+
+def test_sentences() -> None:
+    """
+    Words are counted sentence by sentence; what has none is not there.
+    """
+    estimate = PieceEstimate()
+
+    assert [6, 3, 2] == estimate.sentences(["One two three four. Five six.\n\n", " \n", "", "Seven!"])
+    assert [] == estimate.sentences([" ", ""])
+
+
+@pytest.mark.parametrize(("pieces", "learned"), [(200, 20), (50, 5), (100_000, 60)])
+def test_learns(pieces: int, learned: int) -> None:
+    """
+    What callers send decides in the long run, up to a bound; texts without words teach nothing.
+    """
+    estimate = PieceEstimate()
+    for _ in range(1000):
+        estimate.learn(["word " * 100], pieces)
+        estimate.learn(["  "], 7)
+
+    assert [learned] == estimate.sentences(["ten words, no more and no fewer, are in it."])
