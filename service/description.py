@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,60 @@ class Description:
         weights = word_weights(written.attention[: len(target.spans)], source_share, target_share)
         moved = [_moved(word, begin) for word in words[0]], [_moved(word, at) for word in words[1]]
         return AlignedWords(*moved, weights, hard_links(weights, self._head.threshold))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one sentence adds to the translation of a streamed text.
+
+    Attributes:
+        sentence: None for a text without any.
+        text: The sentence with the white space before it and, if it is the last, what follows it.
+        flags: Doubts about it, and about the sentence that ends with it, if that was cut into parts.
+    """
+
+    sentence: TranslatedSentence | None
+    text: str
+    flags: list[Flag]
+    is_last: bool
+
+
+class Assembly:
+    """Puts the translations of one text where its sentences stood, in order."""
+
+    def __init__(
+        self, description: Description, text: str, sentences: list[Prepared], options: Options,
+        prefix: Prepared | None,
+    ) -> None:  # fmt: skip
+        self._description, self._text, self._options = description, text, options
+        self._sentences, self._prefix = sentences, prefix
+        self.done: list[TranslatedSentence] = []
+        self._end = self._length = 0  # in the source, in the reply
+        self._first = 0  # of the parts of the present sentence
+
+    def add(self, result: Result) -> Part:
+        """Put the next sentence."""
+        index, options, prefix = len(self.done), self._options, self._prefix
+        sentence = self._sentences[index]
+        gap = self._text[self._end : sentence.span.start]
+        target = self._description.decode(result.best, prefix)
+        words = (split_words(sentence.text), split_words(target.text)) if options.alignment else None
+        at = self._length + len(gap)
+        done = self._description.describe(sentence, result, options, target, words, at=at)
+        others = self._description.alternatives(sentence, result, options, target, prefix)
+        self.done.append(replace(done, alternatives=others))
+        self._end, self._length = sentence.span.end, at + len(target.text)
+        is_last = len(self.done) == len(self._sentences)
+        added = gap + target.text + (self._text[self._end :] if is_last else "")
+        return Part(self.done[-1], added, self._flags(index), is_last)
+
+    def _flags(self, index: int) -> list[Flag]:
+        """Return the doubts about a sentence once its last part is done."""
+        parts = self.done[self._first :]
+        if len(parts) < self._sentences[self._first].parts:
+            return []
+        self._first = index + 1
+        return flags_of(parts)
 
 
 def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -> TranslatedSentence:

@@ -13,14 +13,14 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from collections.abc import Sequence as Items
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from service import tracing
 from service.batching import stages
 from service.batching.loop import Loop
 from service.batching.sequence import Result, Sequence
 from service.bundle import Bundle
-from service.description import Description, flags_of, unlinked
+from service.description import Assembly, Description, Part, unlinked
 from service.errors import InvalidRequest, OverLimit, QueueFull
 from service.metrics import Metrics
 from service.text.estimate import PieceEstimate
@@ -28,26 +28,10 @@ from service.text.preparation import MARKS, Preparation, Prepared
 from service.text.spans import Span
 from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
 from service.text.words import split_words
-from service.translation import Flag, Options, TranslatedSentence, Translation
+from service.translation import Options, TranslatedSentence, Translation
 
 SHORT = 1000  # code points that are split so fast that another thread is not worth its cost
 CHUNK = 32  # sentences of a streamed text that are queued together
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one sentence adds to the translation of a streamed text.
-
-    Attributes:
-        sentence: None for a text without any.
-        text: The sentence with the white space before it and, if it is the last, what follows it.
-        flags: Doubts about it, and about the sentence that ends with it, if that was cut into parts.
-    """
-
-    sentence: TranslatedSentence | None
-    text: str
-    flags: list[Flag]
-    is_last: bool
 
 
 class Translator:
@@ -84,7 +68,7 @@ class Translator:
         translations = []
         for text, sentences in zip(texts, prepared, strict=True):
             of_text, results = results[: len(sentences)], results[len(sentences) :]
-            assembly = _Assembly(self._description, text, sentences, options, prefix)
+            assembly = Assembly(self._description, text, sentences, options, prefix)
             parts = [self._counted(assembly.add(result), options) for result in of_text]
             self._metrics.characters.labels(options.pair).inc(len(text))
             flags = [flag for part in parts for flag in part.flags]
@@ -117,7 +101,7 @@ class Translator:
         if not sentences:
             yield Part(None, text, [], is_last=True)
             return
-        assembly = _Assembly(self._description, text, sentences, options, prefix)
+        assembly = Assembly(self._description, text, sentences, options, prefix)
         waiting: deque[tuple[Sequence, asyncio.Future[Result]]] = deque()
         passed: list[stages.Instants] = []
 
@@ -254,44 +238,6 @@ class Translator:
                 future.cancel()
             if tracing.is_wanted():
                 stages.trace(map(stages.instants, sequences))
-
-
-class _Assembly:
-    """Puts the translations of one text where its sentences stood, in order."""
-
-    def __init__(
-        self, description: Description, text: str, sentences: list[Prepared], options: Options,
-        prefix: Prepared | None,
-    ) -> None:  # fmt: skip
-        self._description, self._text, self._options = description, text, options
-        self._sentences, self._prefix = sentences, prefix
-        self.done: list[TranslatedSentence] = []
-        self._end = self._length = 0  # in the source, in the reply
-        self._first = 0  # of the parts of the present sentence
-
-    def add(self, result: Result) -> Part:
-        """Put the next sentence."""
-        index, options, prefix = len(self.done), self._options, self._prefix
-        sentence = self._sentences[index]
-        gap = self._text[self._end : sentence.span.start]
-        target = self._description.decode(result.best, prefix)
-        words = (split_words(sentence.text), split_words(target.text)) if options.alignment else None
-        at = self._length + len(gap)
-        done = self._description.describe(sentence, result, options, target, words, at=at)
-        others = self._description.alternatives(sentence, result, options, target, prefix)
-        self.done.append(replace(done, alternatives=others))
-        self._end, self._length = sentence.span.end, at + len(target.text)
-        is_last = len(self.done) == len(self._sentences)
-        added = gap + target.text + (self._text[self._end :] if is_last else "")
-        return Part(self.done[-1], added, self._flags(index), is_last)
-
-    def _flags(self, index: int) -> list[Flag]:
-        """Return the doubts about a sentence once its last part is done."""
-        parts = self.done[self._first :]
-        if len(parts) < self._sentences[self._first].parts:
-            return []
-        self._first = index + 1
-        return flags_of(parts)
 
 
 def _limit(field: str, limit: int, actual: int) -> None:

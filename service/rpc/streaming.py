@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 
 from service.config import Settings
+from service.description import Part
 from service.errors import DeadlinePassed, DragomanError, InvalidRequest
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc import replies, status
@@ -24,7 +25,7 @@ from service.rpc.calls import Call
 from service.rpc.requests import Checks
 from service.rpc.sending import Send
 from service.translation import Options, TranslatedSentence
-from service.translator import Part, Translator
+from service.translator import Translator
 
 MAX_ID = 256  # code points
 
