@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import socket
 import subprocess
@@ -168,8 +167,10 @@ class Load:
         client.translate([], source="en", target="fr")
 
     def _hang_up(self, client: Client) -> None:
-        request = pb.TranslateRequest(contents=TEXTS, source_language_code="en", target_language_code="es")
+        options = pb.StreamTranslateOptions(source_language_code="en", target_language_code="es")
+        request = pb.StreamTranslateRequest(id="1", content=" ".join(TEXTS * 20), options=options)
         with grpc.insecure_channel(self._address) as channel:
-            call = TranslationServiceStub(channel).Translate.future(request, timeout=20)
-            self._stopped.wait(random.uniform(0.05, 1.0))  # while it waits, or while it is decoded
-            call.cancel()
+            call = TranslationServiceStub(channel).StreamTranslate(iter([request]), timeout=20)
+            with suppress(grpc.RpcError):  # a refusal, again
+                next(call)
+            call.cancel()  # with one sentence done, and others half written
