@@ -18,7 +18,6 @@ from service.errors import StartupError
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.05
-_ATTEMPTS = 200  # to open a port that the one before is about to close
 
 
 class Listener:
@@ -30,9 +29,15 @@ class Listener:
         host: str,
         credentials: grpc.ServerCredentials | None = None,
     ) -> None:
-        """Build the first server, which does not listen yet."""
+        """Prepare to listen.
+
+        Args:
+            build: Makes a server that has all it needs but a port.
+        """
         self._build, self._host, self._credentials = build, host, credentials
-        self._servers = [build()]  # the last is the present one; those before it have given up
+        self._servers: list[
+            grpc.aio.Server
+        ] = []  # the last is the present one; those before it have given up
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, port: int, grace: float) -> int:
@@ -45,8 +50,7 @@ class Listener:
         Raises:
             StartupError: The port is taken, or the address is not ours.
         """
-        bound = _open(self._servers[-1], self._host, port, self._credentials)
-        await self._servers[-1].start()
+        bound = await self._listen(port)
         self._watching = asyncio.create_task(self._watch(bound, grace))
         return bound
 
@@ -55,6 +59,13 @@ class Listener:
         if self._watching:
             self._watching.cancel()
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
+
+    async def _listen(self, port: int) -> int:
+        server = self._build()
+        bound = _open(server, self._host, port, self._credentials)
+        self._servers.append(server)
+        await server.start()
+        return bound
 
     async def _watch(self, port: int, grace: float) -> None:
         while True:
@@ -65,24 +76,20 @@ class Listener:
                 log.warning("gRPC has given up (%s); listening anew on port %d", type(error).__name__, port)
                 leaving = asyncio.ensure_future(present.stop(grace))
                 leaving.add_done_callback(partial(self._forget, present))
-                await self._listen_anew(port)
+                await self._wait_for(port)
+                await self._listen(port)
 
     def _forget(self, server: grpc.aio.Server, done: asyncio.Future[None]) -> None:
         if server in self._servers:
             self._servers.remove(server)
 
-    async def _listen_anew(self, port: int) -> None:
-        new = self._build()
-        self._servers.append(new)
-        for attempt in range(_ATTEMPTS):
+    async def _wait_for(self, port: int) -> None:
+        """Wait until the server before has closed the port, which it does before its calls are over."""
+        while True:
             try:
-                _open(new, self._host, port, self._credentials)
-                break
-            except StartupError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
+                return _try_address(self._host, port)
+            except OSError:
                 await asyncio.sleep(_LOOK_SECONDS)
-        await new.start()
 
 
 def _open(
