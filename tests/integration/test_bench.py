@@ -169,7 +169,11 @@ class TestCommand:
         with (
             answering(interrupting) as address,
             subprocess.Popen(
-                [*COMMAND, "bench", address, "--rate", "50", "--seconds", "60", "--warm-up", "0"],
+                # A shell ignores the signal for what it runs in the background, the tests perhaps.
+                [
+                    "env", "--default-signal=INT",
+                    *COMMAND, "bench", address, "--rate", "50", "--seconds", "60", "--warm-up", "0",
+                ],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
             ) as process,
         ):  # fmt: skip
