@@ -26,12 +26,12 @@ def attack(address: str) -> None:
 
 
 async def answered(call: Callable[..., Any], message: Any) -> Any:
-    """Return the answer to a call; gRPC cancels those that it has not handed over when it gives up."""
+    """Return the answer to a call; when gRPC gives up, those that it has not handed over fail."""
     for _ in range(50):
         try:
             return await call(message, timeout=5, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.CANCELLED:
+            if error.code() not in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE):
                 raise
             await asyncio.sleep(0.05)
     raise AssertionError("it never came about")
