@@ -60,11 +60,17 @@ class WeightFile:
 
 @dataclass
 class Model:
-    """What a graph is made of: sizes, float weights, and the quantised form of those that have one."""
+    """What a graph is made of: sizes, float weights, and what is rounded to 8 bits.
+
+    Attributes:
+        quantized: The quantised form of the weights that have one.
+        cache_scales: Of the keys and values of cross-attention that are kept in 8 bits, by the cache's name.
+    """
 
     shape: Shape
     weights: dict[str, npt.NDArray[np.float32]]
     quantized: dict[str, Quantized] = field(default_factory=dict)
+    cache_scales: dict[str, float] = field(default_factory=dict)
 
 
 class Builder:
@@ -118,6 +124,13 @@ class Builder:
         zero = self.constant(quantized.input_zero, np.uint8)
         x = self.op("DequantizeLinear", self.op("QuantizeLinear", x, scale, zero), scale, zero)
         return self.op("MatMul", x, self._dequantized(name, quantized))
+
+    def rounded(self, x: str, cache: str) -> str:
+        """Return what is kept in a cache: signed 8 bits around 0 where it has a scale, else all."""
+        scale = self._model.cache_scales.get(cache)
+        if scale is None:
+            return x
+        return self.op("QuantizeLinear", x, self.constant(scale, np.float32), self.constant(0, np.int8))
 
     def embed(self, ids: str, positions: str) -> str:
         """Return the scaled embeddings of some ids, (ids,), plus their position vectors: (ids, D)."""

@@ -28,7 +28,7 @@ from models.card import model_card
 from models.checkpoint import CheckpointError
 from models.data import DataError, open_tokenizer
 from models.paths import ROOT, runs_folder, tokenizer_path
-from models.quantize import Quantized, measure, quantize
+from models.quantize import measure, quantize
 from models.transformer import Transformer, network_from
 from service import bundle
 from service.bundle import AlignmentHead, Manifest
@@ -79,20 +79,31 @@ def float_weights(network: Transformer) -> dict[str, np.ndarray[Any, np.dtype[np
     return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in found.items()}
 
 
-def calibrate(network: Transformer, batches: Iterator[tuple[Tensor, Tensor]]) -> dict[str, Quantized]:
-    """Return the quantised form of every product's weight, with ranges measured on some batches."""
+def calibrated(network: Transformer, batches: Iterator[tuple[Tensor, Tensor]]) -> Model:
+    """Return a model whose products, and keys and values of the source, are in 8 bits.
+
+    The ranges are measured on some batches.
+
+    Raises:
+        CheckpointError: The network computes values that are not finite.
+    """
     try:
         histograms = measure(network, batches)
     except ValueError as error:
         raise CheckpointError(f"the checkpoint cannot be calibrated: {error}") from error
-    quantized = {}
-    for name, weight in float_weights(network).items():
+    weights, quantized = float_weights(network), {}
+    for name, weight in weights.items():
         if weight.ndim == 2:
             seen = name.replace(".attention.qkv", ".attention.query.weight").replace(
                 "cross.kv", "decoder.0.cross.key.weight"
             )
             quantized[name] = quantize(weight, histograms[seen])
-    return quantized
+    scales = {
+        f"cross_{kind}_{index}": histograms[f"decoder.{index}.cross.{kind}"].symmetric_scale()
+        for index in range(network.shape.decoder_layers)
+        for kind in ("key", "value")
+    }
+    return Model(network.shape, weights, quantized, scales)
 
 
 def calibration_batches(config: dict[str, Any], tokenizer: Tokenizer) -> Iterator[tuple[Tensor, Tensor]]:
@@ -147,15 +158,17 @@ def export(
         raise DataError(
             f"{tokenizer_file}: {tokenizer.num_pieces} pieces, the network knows {network.shape.vocabulary}"
         )
-    is_int8 = precision == "int8"
-    quantized = calibrate(network, calibration_batches(state["config"], tokenizer)) if is_int8 else {}
+    if precision == "int8":
+        model = calibrated(network, calibration_batches(state["config"], tokenizer))
+    else:
+        model = Model(network.shape, float_weights(network))
     head = alignment_head(network, threshold)
     manifest = described(state, network, head, precision=precision, name=name, version=version)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         folder = Path(scratch, "bundle")
         folder.mkdir()
-        write(Model(network.shape, float_weights(network), quantized), manifest.alignment, folder)
+        write(model, manifest.alignment, folder)
         shutil.copyfile(tokenizer_file, folder / bundle.TOKENIZER)
         (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
         bundle.write_manifest(folder, manifest)

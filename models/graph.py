@@ -11,6 +11,8 @@ K = D / H, V vocabulary, N = top.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
@@ -19,7 +21,8 @@ from models.builder import CONTRIBUTED, Builder, Dims, Input, Model, Output, Wei
 from models.transformer import Shape, sinusoids
 
 MASKED = np.float32(-1e9)
-INT32, INT64, FLOAT32 = TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT
+INT8, INT32, INT64 = TensorProto.INT8, TensorProto.INT32, TensorProto.INT64
+FLOAT32 = TensorProto.FLOAT
 AFTER_SOFTMAX = 2  # which attention weights are an output
 
 
@@ -31,6 +34,11 @@ def position_table(shape: Shape) -> npt.NDArray[np.float32]:
 def per_head(shape: Shape, axis: str) -> Dims:
     """Return the dimensions of keys or values, (B, H, axis, K)."""
     return ["B", shape.heads, axis, shape.width // shape.heads]
+
+
+def cache_type(model: Model, name: str) -> int:
+    """Return the type of what a cache holds."""
+    return INT8 if name in model.cache_scales else FLOAT32
 
 
 def mask_where(build: Builder, condition: str) -> str:
@@ -59,9 +67,9 @@ def encoder(model: Model, file: WeightFile) -> bytes:
         normed, x = build.add_norm(x, build.feed_forward(normed, name), after)
     memory = build.linear(normed, "cross.kv")  # (T, 2 * layers * D)
     outputs: dict[str, Output] = {}
-    for index, part in enumerate(attention.unpack(memory, 2 * shape.decoder_layers)):
-        name = f"cross_{'value' if index % 2 else 'key'}_{index // 2}"
-        outputs[name] = (part, FLOAT32, per_head(shape, "S"))
+    names = [f"cross_{kind}_{i}" for i in range(shape.decoder_layers) for kind in ("key", "value")]
+    for name, part in zip(names, attention.unpack(memory, len(names)), strict=True):
+        outputs[name] = (build.rounded(part, name), cache_type(model, name), per_head(shape, "S"))
     inputs: dict[str, Input] = {name: (INT64, ["T"]) for name in ("source", "row", "place")}
     inputs |= {"slots": (INT64, ["B", "S"]), "source_length": (INT64, ["B"])}
     return build.finish("encoder", inputs, outputs)
@@ -129,7 +137,7 @@ def decoder(model: Model, file: WeightFile, alignment: tuple[int, int]) -> bytes
     """
     shape = model.shape
     build = Builder(model, file)
-    attention = _StepAttention(build, shape)
+    attention = _StepAttention(build, model)
     table = build.weight("positions", position_table(shape))
     x = build.embed("token", build.op("Gather", table, "position"))  # (B, D)
     x = build.op("Unsqueeze", x, build.constant([1]))  # (B, 1, D): one query a row
@@ -155,7 +163,7 @@ def decoder(model: Model, file: WeightFile, alignment: tuple[int, int]) -> bytes
         "top": (f"{top}.1", INT64, ["B", "N"]),
         "top_log_probability": (top, FLOAT32, ["B", "N"]),
     }
-    return build.finish("decoder_step", _step_inputs(shape), outputs)
+    return build.finish("decoder_step", _step_inputs(model), outputs)
 
 
 class _StepAttention:
@@ -166,8 +174,8 @@ class _StepAttention:
     the new keys and values itself, in place where past and present are the same memory.
     """
 
-    def __init__(self, build: Builder, shape: Shape) -> None:
-        self._build, self._shape = build, shape
+    def __init__(self, build: Builder, model: Model) -> None:
+        self._build, self._model, self._shape = build, model, model.shape
         self._last_source = build.op("Sub", "source_length", build.constant(1, np.int32))  # (B,)
         self._self_room, self._cross_room = self._room("self_key_0"), self._room("cross_key_0")
 
@@ -181,7 +189,7 @@ class _StepAttention:
         name = f"decoder.{index}.attention"
         qkv = self._build.linear(normed, f"{name}.qkv")  # (B, 1, 3D)
         mixed = self._attend([qkv, "", ""], f"self_{{}}_{index}", "position", self._self_room)
-        new = self._new(mixed, f"new_self_{{}}_{index}", "P")
+        new = self._new(mixed, f"self_{{}}_{index}", "P")
         return self._build.linear(mixed, f"{name}.output.weight"), new
 
     def to_source(self, normed: str, index: int, *, weights: bool) -> tuple[str, str, dict[str, Output]]:
@@ -195,29 +203,38 @@ class _StepAttention:
         mixed = self._attend(
             [q, none, none], f"cross_{{}}_{index}", self._last_source, self._cross_room, weights=weights
         )
-        new = self._new(mixed, f"new_cross_{{}}_{index}", "S")
+        new = self._new(mixed, f"cross_{{}}_{index}", "S")
         return build.linear(mixed, f"{name}.output.weight"), f"{mixed}.3", new
 
     def _attend(self, given: list[str], cache: str, last: str, room: str, *, weights: bool = False) -> str:
         """Return the mixed values of all heads side by side, (B, 1, D); `last` is each row's last position."""
-        heads = self._shape.heads
-        wanted = {"outputs": 4, "qk_output": AFTER_SOFTMAX} if weights else {"outputs": 3}
+        heads, names = self._shape.heads, [cache.format(kind) for kind in ("key", "value")]
+        wanted: dict[str, Any] = {"outputs": 4, "qk_output": AFTER_SOFTMAX} if weights else {"outputs": 3}
+        given = [*given, *names, last, room]
+        if scales := [self._model.cache_scales[name] for name in names if name in self._model.cache_scales]:
+            given += [""] * 5  # no rotation, places, bias or sinks
+            given += [self._build.constant([scale], np.float32) for scale in scales]
+            wanted |= {"kv_cache_bit_width": 8, "k_quant_type": "PER_TENSOR", "v_quant_type": "PER_TENSOR"}
         return self._build.op(
-            "GroupQueryAttention", *given, cache.format("key"), cache.format("value"), last, room,
+            "GroupQueryAttention", *given,
             domain=CONTRIBUTED, num_heads=heads, kv_num_heads=heads, scale=1.0, **wanted,
         )  # fmt: skip
 
-    def _new(self, mixed: str, name: str, axis: str) -> dict[str, Output]:
+    def _new(self, mixed: str, cache: str, axis: str) -> dict[str, Output]:
         """Name the caches that an attention leaves behind."""
+        names = [cache.format(kind) for kind in ("key", "value")]
         dims = per_head(self._shape, axis)
-        return {name.format(kind): (f"{mixed}.{i}", FLOAT32, dims) for i, kind in ((1, "key"), (2, "value"))}
+        return {
+            f"new_{name}": (f"{mixed}.{i}", cache_type(self._model, name), dims)
+            for i, name in enumerate(names, 1)
+        }
 
 
-def _step_inputs(shape: Shape) -> dict[str, Input]:
+def _step_inputs(model: Model) -> dict[str, Input]:
     inputs: dict[str, Input] = {name: (INT32, ["B"]) for name in ("position", "source_length")}
     inputs |= {"token": (INT64, ["B"]), "num_top": (INT64, [1])}
-    for index in range(shape.decoder_layers):
+    for index in range(model.shape.decoder_layers):
         for kind in ("key", "value"):
-            inputs[f"self_{kind}_{index}"] = (FLOAT32, per_head(shape, "P"))
-            inputs[f"cross_{kind}_{index}"] = (FLOAT32, per_head(shape, "S"))
+            for cache, axis in ((f"self_{kind}_{index}", "P"), (f"cross_{kind}_{index}", "S")):
+                inputs[cache] = (cache_type(model, cache), per_head(model.shape, axis))
     return inputs

@@ -55,19 +55,30 @@ class Histogram:
 
     def range(self) -> tuple[float, int]:
         """Return the scale and zero point of the unsigned 8-bit range with the least squared error."""
-        width = 2 * self._limit / BINS
-        centres = (torch.arange(BINS) + 0.5) * width - self._limit
-        used = self._counts.nonzero()
-        low = min(0.0, float(centres[used[0]]) - width / 2)
-        high = max(0.0, float(centres[used[-1]]) + width / 2)
+        low, high = self._ends()
         lows, highs = ([end * cut for cut in CUTS] for end in (low, high))
         for _ in range(2):  # each end by turns: a long tail on one side must not cost the other
-            high = min(highs, key=lambda end: self._error(centres, low, end))
-            low = min(lows, key=lambda end: self._error(centres, end, high))
+            high = min(highs, key=lambda end: self._error(low, end))
+            low = min(lows, key=lambda end: self._error(end, high))
         scale = (high - low) / 255
         return scale, round(-low / scale)
 
-    def _error(self, centres: Tensor, low: float, high: float) -> float:
+    def symmetric_scale(self) -> float:
+        """Return the scale of the signed 8-bit range around 0 with the least squared error."""
+        low, high = self._ends()
+        steps = [max(-low, high) * cut / 127 for cut in CUTS]
+        return min(steps, key=lambda step: self._error(-128 * step, 127 * step))
+
+    def _centres(self) -> Tensor:
+        return (torch.arange(BINS) + 0.5) * (2 * self._limit / BINS) - self._limit
+
+    def _ends(self) -> tuple[float, float]:
+        """Return between which values, 0 among them, all lie."""
+        used, half = self._centres()[self._counts > 0], self._limit / BINS
+        return min(0.0, float(used[0]) - half), max(0.0, float(used[-1]) + half)
+
+    def _error(self, low: float, high: float) -> float:
+        centres = self._centres()
         scale = (high - low) / 255
         zero = round(-low / scale)
         rounded = ((centres / scale).round() + zero).clamp(0, 255) - zero
@@ -75,13 +86,20 @@ class Histogram:
 
 
 def measure(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Histogram]:
-    """Return a histogram of the input of every linear map, under teacher forcing, padding included."""
+    """Return histograms of what is rounded, under teacher forcing, padding included.
+
+    Of the input of every linear map, by the name of its weight, and of the keys and values of every
+    cross-attention, by the name of the map that makes them.
+    """
     histograms: dict[str, Histogram] = {}
     hooks = []
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear):
             histogram = histograms.setdefault(f"{name}.weight", Histogram())
             hooks.append(module.register_forward_pre_hook(lambda _, inputs, h=histogram: h.add(inputs[0])))
+            if name.endswith((".cross.key", ".cross.value")):
+                histogram = histograms.setdefault(name, Histogram())
+                hooks.append(module.register_forward_hook(lambda _, __, out, h=histogram: h.add(out)))
     last = histograms.setdefault("embedding", Histogram())
     hooks.append(
         network.get_submodule("decoder_norm").register_forward_hook(lambda _, __, out: last.add(out))

@@ -22,7 +22,7 @@ from typing import Any
 
 from service.errors import BundleError, quoted
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 ENCODER, DECODER, WEIGHTS, TOKENIZER, CARD = (
     "encoder.onnx",

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 Float = npt.NDArray[np.float32]
+Kept = npt.NDArray[np.float32 | np.int8]
 ROWS = 16  # that memory grows by
 _Item = TypeVar("_Item")
 
@@ -46,22 +47,24 @@ def roomy(length: int) -> int:
 
 
 class Cache:
-    """Arrays of one shape, (R, H, L, K) each, one for each name.
+    """Arrays of one shape and type, (R, H, L, K) each, one for each name: a block (names, R, H, L, K).
 
-    Each lies in front of a larger piece of memory, of which there are two: what changes its shape is copied
-    from one to the other, and fresh memory, which the system hands out slowly, is seldom needed.
+    The block lies in front of a larger piece of memory, of which there are two: what changes its shape is
+    copied from one to the other, and fresh memory, which the system hands out slowly, is seldom needed.
     """
 
-    def __init__(self, names: Sequence[str], heads: int, width: int) -> None:
+    def __init__(
+        self, names: Sequence[str], heads: int, width: int, dtype: type[np.float32 | np.int8] = np.float32
+    ) -> None:
         self._names, self._heads, self._width = names, heads, width
-        self._shape = (0, heads, 0, width)
-        self._memory, self._spare = ([np.empty(0, np.float32) for _ in names] for _ in range(2))
-        self._arrays = self._laid_out(self._memory)
+        self._memory, self._spare = np.empty(0, dtype), np.empty(0, dtype)
+        self._block = self._laid_out(0, 0)
 
     @property
     def length(self) -> int:
         """Return L: the positions that every row has."""
-        return self._shape[2]
+        length: int = self._block.shape[3]
+        return length
 
     def reserve(self, used: int, rows: int, length: int) -> None:
         """Have room for some rows of some length, keeping the rows in use.
@@ -69,37 +72,34 @@ class Cache:
         Rows grow by sixteens. The length is memory, and changing it copies all rows: it follows what is needed
         up at once, and down when a quarter of it would do.
         """
-        capacity, wanted = self._shape[0], roomy(length)
+        capacity, wanted = self._block.shape[1], roomy(length)
         if self.length > wanted > self.length // 4:
             wanted = self.length
         if rows <= capacity and wanted == self.length:
             return
         if rows > capacity:
             capacity = -(-rows // ROWS) * ROWS
-        old, kept = self._arrays, min(wanted, self.length)
-        self._shape = (capacity, self._heads, wanted, self._width)
+        old, kept = self._block, min(wanted, self.length)
         self._memory, self._spare = self._spare, self._memory
-        size = math.prod(self._shape)
-        if len(self._memory[0]) < size:
-            self._memory = [np.empty(size, np.float32) for _ in self._names]
-        self._arrays = self._laid_out(self._memory)
-        for new, before in zip(self._arrays, old, strict=True):
-            new[:used, :, :kept] = before[:used, :, :kept]
+        self._block = self._laid_out(capacity, wanted)
+        self._block[:, :used, :, :kept] = old[:, :used, :, :kept]
 
-    def _laid_out(self, memory: list[npt.NDArray[np.float32]]) -> list[Float]:
-        size = math.prod(self._shape)
-        return [flat[:size].reshape(self._shape) for flat in memory]
+    def _laid_out(self, rows: int, length: int) -> Kept:
+        shape = (len(self._names), rows, self._heads, length, self._width)
+        size = math.prod(shape)
+        if len(self._memory) < size:
+            self._memory = np.empty(size, self._memory.dtype)
+        return self._memory[:size].reshape(shape)
 
-    def items(self, rows: int) -> list[tuple[str, Float]]:
+    def items(self, rows: int) -> list[tuple[str, Kept]]:
         """Return what a graph works on: the rows in front, by name, not copied."""
-        return [(name, array[:rows]) for name, array in zip(self._names, self._arrays, strict=True)]
+        return [(name, array[:rows]) for name, array in zip(self._names, self._block, strict=True)]
 
-    def put(self, rows: Sequence[int] | npt.NDArray[np.int64], parts: Sequence[Float]) -> None:
+    def put(self, rows: Sequence[int] | npt.NDArray[np.int64], parts: Sequence[Kept]) -> None:
         """Write whole rows, (rows, H, l, K) each, from the first position on."""
-        for array, part in zip(self._arrays, parts, strict=True):
+        for array, part in zip(self._block, parts, strict=True):
             array[rows, :, : part.shape[2]] = part
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first positions of one row over those of another."""
-        for array in self._arrays:
-            array[target, :, :length] = array[source, :, :length]
+        self._block[:, target, :, :length] = self._block[:, source, :, :length]

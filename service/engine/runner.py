@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from service.engine.cache import Cache, Float, close_gaps
+from service.engine.cache import Cache, Float, Kept, close_gaps
 from service.engine.session import Sessions
 from service.text.tokenizer import PAD_ID
 
@@ -86,6 +86,9 @@ class Runner:
         self._vocabulary = shape["vocabulary"]
         self._kinds = [f"{kind}_{i}" for i in range(shape["decoder_layers"]) for kind in ("key", "value")]
         self._cross_names = [f"cross_{kind}" for kind in self._kinds]
+        types = {given.name: given.type for given in self._decoder.get_inputs()}
+        is_rounded = types[self._cross_names[0]] == "tensor(int8)"  # as the bundle was exported
+        self._cross_type: type[np.float32 | np.int8] = np.int8 if is_rounded else np.float32
         self.clear()
 
     def clear(self) -> None:
@@ -95,7 +98,7 @@ class Runner:
         self._token = np.zeros(0, np.int64)
         self._position, self._source_length = (np.zeros(0, np.int32) for _ in range(2))
         self._self = Cache([f"self_{kind}" for kind in self._kinds], self._heads, self._width)
-        self._cross = Cache(self._cross_names, self._heads, self._width)
+        self._cross = Cache(self._cross_names, self._heads, self._width, self._cross_type)
         self._log_probabilities = np.zeros((0, self._vocabulary), np.float32)
         self._bound: tuple[int, ...] = ()  # what the binding was made for
 
@@ -112,7 +115,7 @@ class Runner:
         self._source_length[first : self._rows] = lengths
         self._position[first : self._rows] = 0
 
-    def _encode(self, sources: list[Sequence[int]]) -> list[Float]:
+    def _encode(self, sources: list[Sequence[int]]) -> list[Kept]:
         """Return the keys and values of some sentences, (sentences, H, S, K) each."""
         lengths = np.array([len(source) for source in sources])
         row = np.repeat(np.arange(len(sources)), lengths)  # (T,)
@@ -121,7 +124,7 @@ class Runner:
         slots[row, place] = np.arange(len(row))
         assert slots.shape[1] % MULTIPLE == 0, "padding decides the last bits. This is a bug."
         feeds = {"source": np.concatenate(sources), "row": row, "place": place, "slots": slots}
-        encoded: list[Float] = self._encoder.run(self._cross_names, {**feeds, "source_length": lengths})
+        encoded: list[Kept] = self._encoder.run(self._cross_names, {**feeds, "source_length": lengths})
         return encoded
 
     def step(self, pieces: Sequence[int], num_top: int = 0) -> Step:
@@ -150,7 +153,7 @@ class Runner:
         """Tell the runtime where everything lies; the caches are written where they are read."""
         self._binding = self._decoder.io_binding()
         caches = [*self._self.items(rows), *self._cross.items(rows)]
-        read: list[tuple[str, Int | ShortInt | Float]] = [
+        read: list[tuple[str, Int | ShortInt | Kept]] = [
             ("token", self._token[:rows]),
             ("position", self._position[:rows]),
             ("source_length", self._source_length[:rows]),
@@ -160,7 +163,7 @@ class Runner:
         best = np.zeros((rows, num_top), np.int64), np.zeros((rows, num_top), np.float32)
         attention = np.zeros((rows, self._cross.length), np.float32)
         self._written = (self._log_probabilities[:rows], *best, attention)
-        written: list[tuple[str, Int | ShortInt | Float]] = [
+        written: list[tuple[str, Int | ShortInt | Kept]] = [
             ("log_probabilities", self._written[0]),
             ("attention", attention),
             *((f"new_{name}", array) for name, array in caches),

@@ -20,7 +20,6 @@ import pytest
 import torch
 
 from models import export, settings
-from models.builder import Model
 from models.paths import ROOT
 from models.transformer import Transformer
 from service import bundle
@@ -49,11 +48,11 @@ def written(config_name: str, folder: Path) -> tuple[Path, Path]:
         "weights": network.state_dict(), "average": {}, "tokens": 0, "updates": 0, "seconds": 0.0,
     }  # fmt: skip
     ids = torch.randint(263, 8000, (4, 64, SOURCE_PIECES))
-    quantized = export.calibrate(network, ((part, part) for part in ids))
+    model = export.calibrated(network, ((part, part) for part in ids))
     head = export.alignment_head(network, 0.3)
     ours, theirs = folder / "ours", folder / "theirs"
     ours.mkdir()
-    export.write(Model(network.shape, export.float_weights(network), quantized), head, ours)
+    export.write(model, head, ours)
     (ours / bundle.TOKENIZER).write_bytes((DEFAULT_BUNDLE / bundle.TOKENIZER).read_bytes())
     (ours / bundle.CARD).write_text("random weights")
     described = export.described(state, network, head, precision="int8", name="random", version="0")

@@ -87,10 +87,11 @@ def make_unmasked(path: Path) -> None:
 def make_dynamic(path: Path) -> None:
     """Replace the fixed ranges of a graph's products by those of their input."""
     model = onnx.load(path, load_external_data=False)
+    factors = {node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     ranges = {}  # quantised result -> the outputs that replace its scale and zero
     for index, node in enumerate(model.graph.node):
-        if node.op_type == "QuantizeLinear":
-            [result] = node.output
+        [result, *_] = node.output
+        if node.op_type == "QuantizeLinear" and result in factors:
             ranges[result] = (f"{result}.scale", f"{result}.zero")
             dynamic = helper.make_node("DynamicQuantizeLinear", [node.input[0]], [result, *ranges[result]])
             model.graph.node[index].CopyFrom(dynamic)

@@ -233,6 +233,17 @@ def test_int8_ranges_are_fixed(exported: dict[str, Bundle], tmp_path: Path) -> N
 
 
 @torch.no_grad()
+def test_int8_keeps_the_source_in_eight_bits(exported: dict[str, Bundle]) -> None:
+    """
+    Keys and values of the source pass from graph to graph as they are kept: in 8 bits, in float in a float bundle.
+    """
+    kinds = {"int8": "tensor(int8)", "fp32": "tensor(float)"}
+    for precision, kind in kinds.items():
+        sessions = open_sessions(exported[precision], threads=1)
+        handed = [*sessions.encoder.get_outputs(), *sessions.decoder.get_inputs()]
+        assert {kind} == {node.type for node in handed if node.name.startswith("cross_")}
+
+
 def test_int8_says_nearly_the_same(
     state: dict[str, Any], exported: dict[str, Bundle], sentences: list[list[int]]
 ) -> None:

@@ -48,6 +48,22 @@ def test_no_other_cut_loses_less(kind: str) -> None:
     assert found <= 1.02 * min(others)
 
 
+@pytest.mark.parametrize("kind", ["normal", "relu", "laplace"])
+def test_no_other_symmetric_cut_loses_less(kind: str) -> None:
+    """
+    Signed 8 bits around 0 are cut likewise, where the squared error is least.
+    """
+    values = draw(kind)
+    histogram = Histogram()
+    histogram.add(values)
+
+    found = error(values, histogram.symmetric_scale(), 128)
+
+    largest = values.abs().max().item()
+    others = [error(values, largest * cut / 127, 128) for cut in np.linspace(0.1, 1.0, 60)]
+    assert found <= 1.02 * min(others)
+
+
 def test_one_outlier_does_not_ruin_the_rest() -> None:
     """
     With one value ten times larger than all others, that end of the range is cut, and not the other.
@@ -133,20 +149,24 @@ def test_weights_keep_to_seven_bits() -> None:
 def test_measures_every_product_and_leaves_no_hook() -> None:
     """
     Each linear map gets a histogram of its input, and the network is as before.
+
+    The maps that make keys and values of the source get one of their output, too.
     """
 
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.first, self.decoder_norm = nn.Linear(4, 4), nn.Identity()
+            self.key = nn.Linear(4, 4)
+            self.layer = nn.ModuleDict({"cross": nn.ModuleDict({"key": self.key})})
 
         def forward(self, source: Tensor, target: Tensor) -> Tensor:
-            return self.decoder_norm(self.first(source) + target)
+            return self.decoder_norm(self.key(self.first(source)) + target)
 
     network = Two()
 
     found = measure(network, [(torch.ones(2, 4), torch.ones(2, 4))])
 
-    assert {"first.weight", "embedding"} == set(found)
-    assert not network.first._forward_pre_hooks
-    assert not network.decoder_norm._forward_hooks
+    assert {"first.weight", "layer.cross.key.weight", "layer.cross.key", "embedding"} == set(found)
+    assert not any(module._forward_pre_hooks for module in network.modules())
+    assert not any(module._forward_hooks for module in network.modules())

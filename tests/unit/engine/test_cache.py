@@ -92,6 +92,19 @@ def test_items_are_not_copied() -> None:
     assert 8.0 == array[1, :, :8].sum()
 
 
+def test_keeps_eight_bits_as_they_are() -> None:
+    """
+    A cache of whole numbers takes a quarter of the memory.
+    """
+    cache = Cache(NAMES, heads=1, width=1, dtype=np.int8)
+    cache.reserve(0, 1, 8)
+    cache.put([0], [np.full((1, 1, 8, 1), -128, np.int8)] * 2)
+
+    arrays = [array for _, array in cache.items(1)]
+    assert [np.dtype(np.int8)] * 2 == [array.dtype for array in arrays]
+    assert [-1024, -1024] == [array[:, :, :8].sum() for array in arrays]
+
+
 def test_copy_takes_a_row_along() -> None:
     """
     A row that fills a gap brings the positions that are in use, in every array.
