@@ -17,6 +17,9 @@ MAX_PERIOD = 16  # pieces of the longest block whose repetition is noticed
 MAX_REPEATS = 4  # of a block in a row, unless the source does the like
 MIN_REPEATED = 12  # pieces, below which a model may still find its way out
 
+# A step after those before it, or none: the trail before, the piece's log-probability, all rows' attention, own row.
+Trail = tuple["Trail", float, Float, int] | tuple[()]
+
 
 @dataclass(eq=False, slots=True)
 class Hypothesis:
@@ -25,18 +28,16 @@ class Hypothesis:
     Attributes:
         row: Its decoder row.
         ids: Pieces, the end included once it is reached.
-        log_probabilities: Of each piece, given those before.
-        attention: Of each step: that of all rows, (R, S), and which row was its own.
-        total: Sum of the log-probabilities.
+        total: Sum of their log-probabilities, each given those before.
+        trail: Of its steps; a linked list, so that hypotheses with the same past share it.
         finish: Why it ended, if it did.
         repetitions: How often its last block was written, if that is why.
     """
 
     row: int = -1
     ids: list[int] = field(default_factory=list)
-    log_probabilities: list[float] = field(default_factory=list)
-    attention: list[tuple[Float, int]] = field(default_factory=list)
     total: float = 0.0
+    trail: Trail = ()
     finish: Finish | None = None
     repetitions: int = 0
 
@@ -44,17 +45,25 @@ class Hypothesis:
         """Grow by one piece; `attention` is that of all rows, (R, S)."""
         log_probability = min(log_probability, 0.0)  # rounding may lift a certainty above it
         self.ids.append(piece)
-        self.log_probabilities.append(log_probability)
-        self.attention.append((attention, self.row))
         self.total += log_probability
+        self.trail = (self.trail, log_probability, attention, self.row)
 
     def child(self, piece: int, log_probability: float, attention: Float) -> Hypothesis:
         """Return one that has the same past and goes on with a piece, in the same row for now."""
-        child = Hypothesis(
-            self.row, self.ids.copy(), self.log_probabilities.copy(), self.attention.copy(), self.total
-        )
+        child = Hypothesis(self.row, self.ids.copy(), self.total, self.trail)
         child.append(piece, log_probability, attention)
         return child
+
+    def retrace(self) -> tuple[list[float], list[tuple[Float, int]]]:
+        """Return, of all steps: their log-probabilities; the attention of all rows, (R, S), and the own row."""
+        log_probabilities: list[float] = []
+        attention: list[tuple[Float, int]] = []
+        trail = self.trail
+        while trail:
+            trail, log_probability, rows, row = trail
+            log_probabilities.append(log_probability)
+            attention.append((rows, row))
+        return log_probabilities[::-1], attention[::-1]
 
     def score(self, length_penalty: float) -> float:
         """Return what hypotheses of different lengths are compared by."""
@@ -63,9 +72,8 @@ class Hypothesis:
 
     def cut_repetition(self, period: int, repetitions: int) -> None:
         """End with the first of several equal blocks."""
-        kept = len(self.ids) - period * (repetitions - 1)
-        del self.ids[kept:], self.log_probabilities[kept:]
-        self.total = sum(self.log_probabilities)
+        del self.ids[len(self.ids) - period * (repetitions - 1) :]
+        self.total = sum(self.retrace()[0][: len(self.ids)])
         self.finish, self.repetitions = Finish.REPETITION, repetitions
 
 
@@ -116,24 +124,24 @@ def expand(live: list[Hypothesis], step: Step, search: Search) -> tuple[list[Hyp
     Each of the `beam_size` best continuations either goes on or ends; the places of those that end are
     filled from the next best. A continuation stands in its parent's row until it is given another.
     """
-    count = num_candidates(search)
-    candidates = sorted(  # of equals, the first
-        (-parent.total - log_probability, place, rank, piece)
-        for place, parent in enumerate(live)
-        for rank, (piece, log_probability) in enumerate(step.ranked[parent.row][:count])
-    )
+    count, beam_size = num_candidates(search), search.beam_size
+    top, top_log_probabilities = step.top_rows
+    costs = [-parent.total - value for parent in live for value in top_log_probabilities[parent.row][:count]]
     going: list[Hypothesis] = []
     ended: list[Hypothesis] = []
-    for order, (_, place, rank, piece) in enumerate(candidates):
-        if piece == EOS_ID and order >= search.beam_size:
-            continue
+    best_first = sorted(range(len(costs)), key=costs.__getitem__)  # of equals, the first
+    for order, candidate in enumerate(best_first):
+        place, rank = divmod(candidate, count)
         parent = live[place]
-        child = parent.child(piece, step.ranked[parent.row][rank][1], step.attention)
+        piece = top[parent.row][rank]
+        if piece == EOS_ID and order >= beam_size:
+            continue
+        child = parent.child(piece, top_log_probabilities[parent.row][rank], step.attention)
         if piece == EOS_ID:
             child.finish = Finish.STOP
             ended.append(child)
             continue
         going.append(child)
-        if len(going) == search.beam_size:
+        if len(going) == beam_size:
             break
     return going, ended

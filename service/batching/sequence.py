@@ -192,10 +192,11 @@ class Sequence:
     def _written(self, hypothesis: Hypothesis) -> Written:
         assert hypothesis.finish is not None, "only what has ended is ranked. This is a bug."
         is_complete = hypothesis.finish in (Finish.STOP, Finish.FORCED)
+        log_probabilities, attention = hypothesis.retrace()
         return Written(
             ids=hypothesis.ids[:-1] if is_complete else hypothesis.ids,
-            log_probabilities=hypothesis.log_probabilities,
-            steps=hypothesis.attention[self.shift :] + hypothesis.attention[-1:] * self.shift,
+            log_probabilities=log_probabilities[: len(hypothesis.ids)],  # a repetition was cut
+            steps=attention[self.shift :] + attention[-1:] * self.shift,
             width=len(self.source_ids),
             finish=hypothesis.finish,
             repetitions=hypothesis.repetitions,

@@ -1,6 +1,7 @@
 """How a beam grows, against an exhaustive search, and what counts as a repetition."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -26,15 +27,24 @@ def model(written: tuple[int, ...]) -> dict[int, float]:
 
 def search(sentence: Sequence) -> list[Written]:
     """Run a sentence to its end through the scheduler, its rows filled by the model; best first."""
-    scheduler = make_scheduler(max_running=8)
-    scheduler.waiting.add(sentence)
+    [written] = search_together(sentence)
+    return written
+
+
+def search_together(*sentences: Sequence) -> list[list[Written]]:
+    """Run some sentences side by side; the widest beam decides how many pieces of each row are named."""
+    scheduler = make_scheduler(max_running=32)
+    for sentence in sentences:
+        scheduler.waiting.add(sentence)
     scheduler.admit(0.0)
     while scheduler.running:
         rows = [model(tuple(hypothesis.ids)) for hypothesis in scheduler.rows]
-        scheduler.advance(step_of(rows, num_top=sentence.num_top))
-    sentence.finish(now=0.0)
-    result = sentence.future.result(timeout=0)
-    return [result.best, *result.alternatives]
+        num_top = max(sentence.num_top for sentence in scheduler.running)
+        scheduler.advance(step_of(rows, num_top=num_top))
+    for sentence in sentences:
+        sentence.finish(now=0.0)
+    results = [sentence.future.result(timeout=0) for sentence in sentences]
+    return [[result.best, *result.alternatives] for result in results]
 
 
 def every_translation(longest: int) -> dict[tuple[int, ...], float]:
@@ -137,6 +147,72 @@ def test_an_improbable_end_is_not_taken() -> None:
 
     assert [[11], [12]] == [hypothesis.ids for hypothesis in going]
     assert [] == ended
+
+
+def test_equals_keep_their_order() -> None:
+    """
+    Of equally probable continuations, those of the first hypothesis come first, and of one those named first.
+    """
+    live = [Hypothesis(row=1, total=-1.0), Hypothesis(row=0, total=-2.0), Hypothesis(row=2, total=-1.0)]
+    rows = [{21: -0.5, 22: -0.5}, {11: -1.5, 12: -1.5}, {31: -1.5, 32: -1.0}]
+
+    going, _ = expand(live, step_of(rows, num_top=5), Search(4))
+
+    assert [[32], [11], [12], [21]] == [hypothesis.ids for hypothesis in going]
+
+
+def test_the_impossible_comes_last() -> None:
+    """
+    What cannot be (minus infinity) is taken only where nothing else is left, and then in order.
+    """
+    nothing = -math.inf
+    live = [Hypothesis(row=0), Hypothesis(row=1, total=-3.0)]
+    top = np.array([[11, 12, 13], [21, 22, 23]])
+    values = np.array([[-1.0, nothing, nothing], [nothing, nothing, nothing]], np.float32)
+
+    going, _ = expand(live, Step(values, top, values, attention=values), Search(2))
+
+    assert [([11], -1.0), ([12], nothing)] == [(hypothesis.ids, hypothesis.total) for hypothesis in going]
+
+
+def test_a_certainty_above_zero() -> None:
+    """
+    A log-probability that rounding lifted above 0 goes first, as it was computed, but is counted as 0.
+    """
+    going, _ = expand([Hypothesis(row=0)], step_of([{11: 0.0, 12: 1e-7}], num_top=3), Search(2))
+
+    assert [([12], 0.0), ([11], 0.0)] == [(hypothesis.ids, hypothesis.total) for hypothesis in going]
+
+
+def test_beams_of_different_sizes_share_steps() -> None:
+    """
+    Whatever runs beside it, a sentence becomes what it becomes alone: greedy, or with a beam of any size.
+    """
+    kinds = [Search(1), Search(8, 7), Search(2, 1), Search(4, 3), Search(3, 2, length_penalty=0.5)]
+
+    together = search_together(*(sequence(7, max_tokens=6, search=kind) for kind in kinds))
+
+    for kind, written in zip(kinds, together, strict=True):
+        alone = search(sequence(7, max_tokens=6, search=kind))
+        assert [(one.ids, one.log_probabilities) for one in alone] == [
+            (one.ids, one.log_probabilities) for one in written
+        ]
+
+
+def test_children_share_their_past_only() -> None:
+    """
+    Hypotheses with the same past go on without each other, and each retraces its own steps in order.
+    """
+    parent, seen = Hypothesis(row=3), [np.zeros((4, 8), np.float32) for _ in range(3)]
+    parent.append(11, -1.0, seen[0])
+    first, second = parent.child(12, -2.0, seen[1]), parent.child(13, -3.0, seen[1])
+    second.row = 1
+    second.append(14, -4.0, seen[2])
+
+    assert ([-1.0], [(seen[0], 3)]) == parent.retrace()
+    assert ([-1.0, -2.0], [(seen[0], 3), (seen[1], 3)]) == first.retrace()
+    assert ([-1.0, -3.0, -4.0], [(seen[0], 3), (seen[1], 3), (seen[2], 1)]) == second.retrace()
+    assert [[11], [11, 12], [11, 13, 14]] == [one.ids for one in (parent, first, second)]
 
 
 def test_prefix_of_a_beam() -> None:
