@@ -3,7 +3,7 @@
 Work is counted in pieces: those the encoder reads, and those each decoder row writes. A piece costs more in
 a small batch than in a large one, so the pace is kept for each size of batch; one that has not been seen of late
 is guessed from the nearest smaller one. So one bad moment, after which nothing of that size is admitted that would
-show better, is not believed for ever.
+show better, is not believed for ever; nor is one step in which the machine stood still taken for the pace.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from service.batching.sequence import Sequence
 _FIRST_GUESS = 0.001  # seconds a piece in a batch of one
 _GAIN = 1.4  # of each doubling up to 8 rows; measured, roughly
 _FADING = 0.95  # of what was measured before, at each step
+_MOST = 4  # times as long as usual, which a step counts for at most: if all are slow, a dozen of them show it
 _MEMORY = 1000  # steps after which a size is forgotten
 _SIZES = 11  # 1, 2, 4, ... 1024 rows
 
@@ -28,9 +29,12 @@ class Pace:
     def observe(self, rows: int, pieces: int, seconds: float) -> None:
         """Take in one step: how many rows it had, and how many pieces were read and written."""
         size = _size(rows)
+        steps_before, pieces_before, seconds_before = (_FADING * value for value in self._of_late[size])
+        if self._knows(size):
+            usual = seconds_before * max(pieces / pieces_before, 1 / steps_before)
+            seconds = min(seconds, _MOST * usual)
         self._steps += 1
         self._last_seen[size] = self._steps
-        steps_before, pieces_before, seconds_before = (_FADING * value for value in self._of_late[size])
         self._of_late[size] = steps_before + 1, pieces_before + pieces, seconds_before + seconds
 
     def seconds_per_piece(self, rows: int) -> float:

@@ -46,6 +46,22 @@ def test_a_late_change_is_noticed() -> None:
     assert 3.0 == pytest.approx(pace.seconds_per_piece(1), rel=0.02)
 
 
+def test_one_standstill_is_not_the_pace() -> None:
+    """
+    A step that took a hundred times as long moves the pace by a fifth; if all are so slow, it is believed.
+    """
+    pace = Pace()
+    for _ in range(100):
+        pace.observe(rows=8, pieces=8, seconds=0.08)
+
+    pace.observe(rows=8, pieces=8, seconds=8.0)
+    assert 0.01 <= pace.seconds_per_piece(8) <= 0.012
+
+    for _ in range(100):
+        pace.observe(rows=8, pieces=8, seconds=8.0)
+    assert 1.0 == pytest.approx(pace.seconds_per_piece(8), rel=0.05)
+
+
 def test_a_size_is_forgotten() -> None:
     """
     A size that has not been seen for a thousand steps is guessed again, so that one bad moment is not believed for ever.
