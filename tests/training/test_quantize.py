@@ -157,11 +157,10 @@ def test_measures_every_product_and_leaves_no_hook() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.first, self.decoder_norm = nn.Linear(4, 4), nn.Identity()
-            self.key = nn.Linear(4, 4)
-            self.layer = nn.ModuleDict({"cross": nn.ModuleDict({"key": self.key})})
+            self.layer = nn.ModuleDict({"cross": nn.ModuleDict({"key": nn.Linear(4, 4)})})
 
         def forward(self, source: Tensor, target: Tensor) -> Tensor:
-            return self.decoder_norm(self.key(self.first(source)) + target)
+            return self.decoder_norm(self.get_submodule("layer.cross.key")(self.first(source)) + target)
 
     network = Two()
 
