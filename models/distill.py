@@ -63,7 +63,7 @@ class Teacher:
         sequences = [
             Sequence(
                 [tag, *ids, EOS_ID], max_tokens=min(2 * len(ids) + 10, self.bundle.manifest.max_target_tokens),
-                shift=0, search=self.search,
+                shift=0, wants_attention=False, search=self.search,
             ) if 0 < len(ids) <= self._max_pieces else None
             for ids in self._tokenizer.encode_batch(texts)
         ]  # fmt: skip

@@ -220,6 +220,7 @@ class Translator:
             source_ids,
             max_tokens=options.max_target_tokens or min(limit, self._max_target_tokens),
             shift=self._shift,
+            wants_attention=options.alignment,
             search=options.search,
             forced=forced,
             priority=int(options.is_bulk),

@@ -132,10 +132,11 @@ def make_model(bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics) -> Model:
 
 def sequence(
     *pieces: int, max_tokens: int = 100, shift: int = 0, priority: int = 0, deadline: float = math.inf,
-    search: Search = GREEDY,
+    search: Search = GREEDY, wants_attention: bool = True,
 ) -> Sequence:  # fmt: skip
     """Return a sentence of some pieces, as the translator would hand it in."""
     source = [TAG_ID, *pieces, EOS_ID]
     return Sequence(
-        source, max_tokens=max_tokens, shift=shift, priority=priority, deadline=deadline, search=search
-    )
+        source, max_tokens=max_tokens, shift=shift, wants_attention=wants_attention, priority=priority,
+        deadline=deadline, search=search,
+    )  # fmt: skip

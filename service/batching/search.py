@@ -17,8 +17,8 @@ MAX_PERIOD = 16  # pieces of the longest block whose repetition is noticed
 MAX_REPEATS = 4  # of a block in a row, unless the source does the like
 MIN_REPEATED = 12  # pieces, below which a model may still find its way out
 
-# A step after those before it, or none: the trail before, the piece's log-probability, all rows' attention, own row.
-Trail = tuple["Trail", float, Float, int] | tuple[()]
+# A step after those before it, or none: the trail before, the piece's log-probability, its attention.
+Trail = tuple["Trail", float, Float] | tuple[()]
 
 
 @dataclass(eq=False, slots=True)
@@ -42,11 +42,11 @@ class Hypothesis:
     repetitions: int = 0
 
     def append(self, piece: int, log_probability: float, attention: Float) -> None:
-        """Grow by one piece; `attention` is that of all rows, (R, S)."""
+        """Grow by one piece; `attention` is that of its step, (S,)."""
         log_probability = min(log_probability, 0.0)  # rounding may lift a certainty above it
         self.ids.append(piece)
         self.total += log_probability
-        self.trail = (self.trail, log_probability, attention, self.row)
+        self.trail = (self.trail, log_probability, attention)
 
     def child(self, piece: int, log_probability: float, attention: Float) -> Hypothesis:
         """Return one that has the same past and goes on with a piece, in the same row for now."""
@@ -54,15 +54,15 @@ class Hypothesis:
         child.append(piece, log_probability, attention)
         return child
 
-    def retrace(self) -> tuple[list[float], list[tuple[Float, int]]]:
-        """Return, of all steps: their log-probabilities; the attention of all rows, (R, S), and the own row."""
+    def retrace(self) -> tuple[list[float], list[Float]]:
+        """Return, of all steps, the log-probabilities and the attention, (S,) each."""
         log_probabilities: list[float] = []
-        attention: list[tuple[Float, int]] = []
+        attention: list[Float] = []
         trail = self.trail
         while trail:
-            trail, log_probability, rows, row = trail
+            trail, log_probability, seen = trail
             log_probabilities.append(log_probability)
-            attention.append((rows, row))
+            attention.append(seen)
         return log_probabilities[::-1], attention[::-1]
 
     def score(self, length_penalty: float) -> float:
@@ -118,11 +118,16 @@ def num_candidates(search: Search) -> int:
     return search.beam_size + 1
 
 
-def expand(live: list[Hypothesis], step: Step, search: Search) -> tuple[list[Hypothesis], list[Hypothesis]]:
+def expand(
+    live: list[Hypothesis], step: Step, search: Search, width: int = 0
+) -> tuple[list[Hypothesis], list[Hypothesis]]:
     """Return the best continuations of a beam: those that go on, best first, and those that ended.
 
     Each of the `beam_size` best continuations either goes on or ends; the places of those that end are
     filled from the next best. A continuation stands in its parent's row until it is given another.
+
+    Args:
+        width: Source positions whose attention is kept.
     """
     count, beam_size = num_candidates(search), search.beam_size
     top, top_log_probabilities = step.top_rows
@@ -136,7 +141,7 @@ def expand(live: list[Hypothesis], step: Step, search: Search) -> tuple[list[Hyp
         piece = top[parent.row][rank]
         if piece == EOS_ID and order >= beam_size:
             continue
-        child = parent.child(piece, top_log_probabilities[parent.row][rank], step.attention)
+        child = parent.child(piece, top_log_probabilities[parent.row][rank], step.seen(parent.row, width))
         if piece == EOS_ID:
             child.finish = Finish.STOP
             ended.append(child)

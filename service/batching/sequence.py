@@ -32,23 +32,20 @@ class Written:
     Attributes:
         ids: Without the end.
         log_probabilities: Of each piece, and of the end if it was reached: T.
-        steps: Of each of these at least, the attention of all rows, and which row was its own.
-        width: S, source positions.
+        steps: Of each of these at least, the attention, (S,) each; S is 0 if it was not wanted.
         repetitions: Of the last block, if that is why it ended.
     """
 
     ids: list[int]
     log_probabilities: list[float]
-    steps: list[tuple[Float, int]]
-    width: int
+    steps: list[Float]
     finish: Finish
     repetitions: int = 0
 
     @cached_property
     def attention(self) -> Float:
         """Return the alignment head's weights, (T, S); put together only if somebody asks."""
-        steps = self.steps[: len(self.log_probabilities)]
-        return np.stack([rows[row, : self.width] for rows, row in steps])
+        return np.stack(self.steps[: len(self.log_probabilities)])
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,7 @@ class Sequence:
         source_ids: Tag, pieces, end.
         max_tokens: Target pieces, at most.
         shift: Of the alignment head: which step's attention belongs to a piece.
+        wants_attention: It is kept, else let go at once.
         search: How many rows it takes, and what is wanted of them.
         forced: Pieces the translation must begin with; with `is_forced_whole` it is exactly these.
         priority: Lower joins first.
@@ -81,6 +79,7 @@ class Sequence:
     source_ids: list[int]
     max_tokens: int
     shift: int
+    wants_attention: bool = True
     search: Search = GREEDY
     forced: list[int] = field(default_factory=list)
     is_forced_whole: bool = False
@@ -108,6 +107,7 @@ class Sequence:
 
     def __post_init__(self) -> None:
         self.is_abandoned = False  # nobody waits for the result any more
+        self._width = len(self.source_ids) if self.wants_attention else 0
         self.future.add_done_callback(self._note_cancelled)  # asking the future at each step is slow
 
     def _note_cancelled(self, future: Future[Result]) -> None:
@@ -132,7 +132,7 @@ class Sequence:
     def advance(self, step: Step) -> bool:
         """Take in one step; tell whether the sentence is done."""
         if self.num_top:
-            self.live, ended = expand(self.live, step, self.search)
+            self.live, ended = expand(self.live, step, self.search, self._width)
             self.ended += ended
         else:
             self._follow(self.live[0], step)
@@ -153,7 +153,7 @@ class Sequence:
             log_probability = float(step.log_probabilities[row, piece])
         else:
             piece, log_probability = step.best[row], step.best_log_probabilities[row]
-        hypothesis.append(piece, log_probability, step.attention)
+        hypothesis.append(piece, log_probability, step.seen(row, self._width))
         if piece == EOS_ID:
             hypothesis.finish = Finish.FORCED if self.is_forced_whole else Finish.STOP
 
@@ -197,7 +197,6 @@ class Sequence:
             ids=hypothesis.ids[:-1] if is_complete else hypothesis.ids,
             log_probabilities=log_probabilities[: len(hypothesis.ids)],  # a repetition was cut
             steps=attention[self.shift :] + attention[-1:] * self.shift,
-            width=len(self.source_ids),
             finish=hypothesis.finish,
             repetitions=hypothesis.repetitions,
         )

@@ -36,9 +36,9 @@ class Step:
     """What one step says about each row.
 
     Attributes:
-        log_probabilities: (R, V), natural logarithms; overwritten by the next step, as are the top pieces.
+        log_probabilities: (R, V), natural logarithms; overwritten by the next step, as is all else.
         top, top_log_probabilities: (R, N), the best pieces first.
-        attention: (R, S), of the alignment head; to be kept. What lies behind a row's source is left over.
+        attention: (R, S), of the alignment head. What lies behind a row's source is left over.
     """
 
     log_probabilities: Float
@@ -63,6 +63,10 @@ class Step:
         # numpy's arg-max takes 1 us a row of 8,000; onnxruntime's takes 7, its TopK 12.
         best: Int = self.log_probabilities.argmax(axis=1)
         return best
+
+    def seen(self, row: int, width: int) -> Float:
+        """Return a copy of a row's attention to the first so many positions, (width,); the next step leaves it."""
+        return self.attention[row, :width].copy()
 
     @cached_property
     def top_rows(self) -> tuple[list[list[int]], list[list[float]]]:
@@ -150,7 +154,7 @@ class Runner:
         self._position[:rows] += 1
         self._furthest += 1
         log_probabilities, top, top_log_probabilities, attention = self._written
-        return Step(log_probabilities, top, top_log_probabilities, attention.copy())
+        return Step(log_probabilities, top, top_log_probabilities, attention)
 
     def _bind(self, rows: int, num_top: int) -> None:
         """Tell the runtime where everything lies; the caches are written where they are read."""

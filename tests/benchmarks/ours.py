@@ -23,6 +23,7 @@ def _sequence(given: Sentence, shift: int, beam: int, forced: Items[int]) -> Seq
         given.ids,
         max_tokens=given.limit,
         shift=shift,
+        wants_attention=False,
         search=Search(beam_size=beam),
         forced=list(forced),
         is_forced_whole=bool(forced),

@@ -252,7 +252,7 @@ def _shares(plan: Plan, checked: Bundle) -> list[dict[str, Any]]:
 
 def _written(loop: Loop, sentences: list[corpus.Sentence]) -> int:
     """Translate sentences, and return how many pieces are written."""
-    sequences = [Sequence(one.ids, max_tokens=one.limit, shift=0) for one in sentences]
+    sequences = [Sequence(one.ids, max_tokens=one.limit, shift=0, wants_attention=False) for one in sentences]
     loop.submit(sequences)
     return sum(len(sequence.future.result().best.ids) for sequence in sequences)
 

@@ -90,7 +90,7 @@ def follow(runner: Runner, source: list[int], target: list[int]) -> tuple[list[f
     for before, piece in zip([BOS_ID, *target], [*target, EOS_ID], strict=True):
         step = runner.step([before])
         found.append(float(step.log_probabilities[0, piece]))
-        attention.append(step.attention[0])
+        attention.append(step.seen(0, len(source)))
     runner.leave([0])
     return found, attention
 

@@ -5,7 +5,7 @@ import pytest
 
 from service.batching.sequence import Sequence, Written
 from service.text.tokenizer import EOS_ID
-from service.translation import Finish, Times
+from service.translation import GREEDY, Finish, Search, Times
 from tests.fakes import sequence, step_of
 
 
@@ -73,6 +73,23 @@ def test_attention_belongs_to_pieces(shift: int, positions: list[int]) -> None:
     result = finished(sentence)
 
     assert positions == result.attention.argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize(("wanted", "kept"), [(True, [[1.0] * 3, [2.0] * 3]), (False, [[], []])])
+@pytest.mark.parametrize("search", [GREEDY, Search(beam_size=2)])
+def test_attention_is_kept_where_it_is_wanted(search: Search, wanted: bool, kept: list[list[float]]) -> None:
+    """
+    A sentence keeps a copy of its own, for the engine writes each step where the last one was.
+    """
+    sentence = sequence(7, search=search, wants_attention=wanted)
+    attention = np.empty((1, 64), np.float32)
+    for value, piece in ((1.0, 17), (2.0, EOS_ID)):
+        attention[:] = value
+        sentence.live[0].row = 0
+        sentence.live = sentence.live[:1]
+        sentence.advance(step_of([{piece: -0.1, 18: -9.0, 19: -9.1}], num_top=3, attention=attention))
+
+    assert kept == [step.tolist() for step in sentence.ended[0].retrace()[1]]
 
 
 @pytest.mark.parametrize("shift", [0, 1])
