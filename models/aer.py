@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.data import DataError
+from models.export import add_results
 from models.paths import ROOT, data_folder
 from service import config
 from service.alignment import AlignedWords, hard_links
@@ -121,14 +122,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the alignment error rate of a bundle.")
     parser.add_argument("bundle", type=Path, nargs="?", default=ROOT / "bundles" / "default")
     parser.add_argument("--thresholds", type=float, nargs="+", help="try these instead of the manifest's")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put what the manifest's own threshold gives into manifest and card",
+    )
     arguments = parser.parse_args()
     try:
         served, _ = build(config.read({"bundle": str(arguments.bundle)}, os.environ))
         golds = {name: read_gold(data_folder() / "align", name) for name in SETS}
     except (DataError, StartupError) as error:
         raise SystemExit(f"error: {error}") from None
-    thresholds = arguments.thresholds or [served.bundle.manifest.alignment.threshold]
+    own = served.bundle.manifest.alignment.threshold
+    thresholds = arguments.thresholds or [own]
     table = Table("set", "direction", "threshold", "AER", "95 %")
+    measured: dict[str, dict[str, dict[str, float]]] = {}
     for name, gold in golds.items():
         for from_english in (True, False):
             words = asyncio.run(align_all(served.translator, gold, SETS[name], from_english=from_english))
@@ -138,8 +146,13 @@ def main() -> None:
                 low, high = interval(found, gold)
                 rate = error_rate(found, gold)
                 table.add_row(name, direction, f"{threshold:.2f}", f"{rate:.1f}", f"{low:.1f}-{high:.1f}")
+                if threshold == own:
+                    rounded = {"aer": round(rate, 1), "low": round(low, 1), "high": round(high, 1)}
+                    measured.setdefault(name, {})[direction] = rounded
     served.loop.close()
     Console().print(table)
+    if measured and arguments.write:
+        add_results(arguments.bundle, checks={"alignment": measured})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
+from typing import Any
+
 from service.bundle import Manifest
 
 _DATA = """\
@@ -29,7 +32,9 @@ def model_card(manifest: Manifest) -> str:
         "",
         "## Training",
         "",
-        f"{training['target_tokens']:,} target tokens in {training['updates']:,} updates, {training['hours']} hours.",
+        f"{training['target_tokens']:,} target tokens in {training['updates']:,} updates, {training['hours']} hours"
+        + _energy(training)
+        + ".",
         "The whole configuration stands in `manifest.json`.",
         "",
         "## Data and licences",
@@ -39,11 +44,73 @@ def model_card(manifest: Manifest) -> str:
         "## Scores",
         "",
     ]
-    if not manifest.scores:
-        return "\n".join([*lines, "Not measured.", ""])
-    lines += ["Measured through the engine that serves, greedy search, sacrebleu.", ""]
-    lines += ["| set | direction | BLEU | chrF |", "|---|---|--:|--:|"]
-    for name, directions in manifest.scores.items():
-        for direction, score in directions.items():
-            lines.append(f"| {name} | {direction} | {score['bleu']:.1f} | {score['chrf']:.1f} |")
-    return "\n".join([*lines, ""])
+    lines += _scores(manifest.scores) if manifest.scores else ["Not measured.", ""]
+    if "alignment" in manifest.checks:
+        lines += _alignment(manifest.checks["alignment"])
+    if "cases" in manifest.checks:
+        lines += _weaknesses(manifest.checks["cases"])
+    return "\n".join(lines)
+
+
+def _energy(training: dict[str, Any]) -> str:
+    if "watts" not in training:
+        return ""
+    kilowatt_hours = training["hours"] * training["watts"] / 1000
+    return (
+        f", some {kilowatt_hours:.2g} kWh if what trained took {training['watts']:g} W, which nobody measured"
+    )
+
+
+def _scores(scores: dict[str, Any]) -> list[str]:
+    rows = [
+        f"| {name} | {direction} | {score['bleu']:.1f} | {score['chrf']:.1f} |"
+        for name, directions in scores.items()
+        for direction, score in directions.items()
+    ]
+    said = "Measured through the engine that serves, greedy search, sacrebleu."
+    return [said, "", "| set | direction | BLEU | chrF |", "|---|---|--:|--:|", *rows, ""]
+
+
+def _alignment(measured: dict[str, Any]) -> list[str]:
+    rows = [
+        f"| {name} | {direction} | {rate['aer']:.1f} | {rate['low']:.1f} to {rate['high']:.1f} |"
+        for name, directions in measured.items()
+        for direction, rate in directions.items()
+    ]
+    said = "Alignment error rate of the links against people's, less is better, with its 95 % bootstrap interval."
+    return ["## Links", "", said, "", "| set | direction | AER | 95 % |", "|---|---|--:|--:|", *rows, ""]
+
+
+def _weaknesses(cases: dict[str, Any]) -> list[str]:
+    """Return how many odd inputs of each kind come out as they should, the worst first, and one that does not."""
+    worst_first = sorted(cases.items(), key=lambda item: item[1]["held"] / item[1]["of"])
+    rows = [f"| {kind} | {one['held']} of {one['of']} | {_example(one)} |" for kind, one in worst_first]
+    said = "Odd inputs, and nouns and adjectives that change places: what `models/checks.py` asks of them, and one that fails."
+    return [
+        "## Known weaknesses",
+        "",
+        said,
+        "",
+        "| kind | as it should be | for example |",
+        "|---|--:|---|",
+        *rows,
+        "",
+    ]
+
+
+def _example(one: dict[str, Any]) -> str:
+    if "example" not in one:
+        return ""
+    failed = one["example"]
+    return f"{failed['pair']}: {_cell(failed['text'])} → {_cell(failed['translation'])}"
+
+
+def _cell(text: str) -> str:
+    """Return a text as it can stand in a table."""
+    line = (
+        escape(" ".join(text.split()), quote=False)
+        .replace("|", "\\|")
+        .replace("*", "\\*")
+        .replace("_", "\\_")
+    )
+    return f"“{line}”"

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from models.checks import PAIRS, TARGETS, Answer, Case, Reordering, read_cases, read_reorderings
 from models.data import DataError
+from models.export import add_results
 from models.paths import ROOT
 from service import config
 from service.assembly import build
@@ -103,6 +104,19 @@ def summary(cases: list[dict[str, Any]], moved: list[dict[str, Any]]) -> dict[st
     return counts | {"re-ordering: all three": count(moved).get("re-ordering", {})}
 
 
+def for_card(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return, of every kind, how many hold of how many, and the shortest that does not."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        of_kind = [row for row in rows if row["kind"] == kind]
+        failed = [row for row in of_kind if row["failed"]]
+        found[kind] = {"held": len(of_kind) - len(failed), "of": len(of_kind)}
+        if failed:
+            shortest = min(failed, key=lambda row: len(row["text"]))
+            found[kind]["example"] = {name: shortest[name] for name in ("pair", "text", "translation")}
+    return found
+
+
 def show(counts: dict[str, dict[str, list[int]]], rows: list[dict[str, Any]], console: Console) -> None:
     """Print how many hold, per kind and direction, then which do not."""
     table = Table("kind", *PAIRS, "all")
@@ -125,6 +139,11 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=ROOT / "bundles" / "default")
     parser.add_argument("--cases", type=Path, default=CASES, help="folder of the inputs (tests/model)")
     parser.add_argument("--json", type=Path, help="also write counts and answers to this file")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put the counts, and one failure of each kind, into manifest and card",
+    )
     arguments = parser.parse_args()
     try:
         odd, moved = read_cases(arguments.cases), read_reorderings(arguments.cases)
@@ -140,6 +159,8 @@ def main() -> None:
         content = {"bundle": served.bundle.full_name, "counts": counts, "answers": cases + sentences}
         text = json.dumps(content, indent=1, ensure_ascii=False)
         arguments.json.write_text(f"{text}\n", encoding="utf-8")
+    if arguments.write:
+        add_results(arguments.bundle, checks={"cases": for_card(cases + sentences)})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ LEAST_POINTS = 5  # three numbers are fitted, also without one of the points
 _STEPS = 4000  # between no floor at all and the lowest point
 _WIDTH, _HEIGHT = 720.0, 420.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 32.0, 60.0, 62.0
+_GRID = 0.25  # nats between two lines
 _CURVE, _POINT = "#2c3b94", "#f0720a"
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 Point = tuple[float, float]  # tokens, nats
@@ -99,53 +100,64 @@ def read(path: Path) -> list[Point]:
         raise DataError(f"{path}: not the metrics of a training: {error}") from error
 
 
+@dataclass(frozen=True)
+class _Axes:
+    """Where tokens (logarithmic) and nats lie."""
+
+    first: float
+    last: float
+    bottom: float
+    top: float
+
+    def x(self, tokens: float) -> float:
+        share = np.log(tokens / self.first) / np.log(self.last / self.first)
+        return float(_LEFT + 10 + share * (_WIDTH - _LEFT - _RIGHT - 20))
+
+    def y(self, nats: float) -> float:
+        return float(_TOP + (self.top - nats) / (self.top - self.bottom) * (_HEIGHT - _TOP - _BOTTOM))
+
+
 def curve_svg(points: Sequence[Point], predictions: Sequence[Prediction]) -> str:
     """Draw the evaluations, the curve and how it goes on, over the logarithm of the tokens."""
     curve = fit(points)
-    first, last = points[0][0], max(points[-1][0], *(p.tokens for p in predictions))
-    top = np.ceil(max(nats for _, nats in points) * 4) / 4
-    bottom = np.floor(min([curve.at(last), *(p.least for p in predictions)]) * 4) / 4
+    first, last = points[0][0], max(points[-1][0], *(one.tokens for one in predictions))
+    least = min([curve.at(last), *(one.least for one in predictions)])
+    axes = _Axes(
+        first, last, _grid_line(least, np.floor), _grid_line(max(nats for _, nats in points), np.ceil)
+    )
     title = (
         f"Cross-entropy over tokens: {curve.floor:.2f} + {curve.scale:.2f} (D / 1 M)^-{curve.exponent:.2f}"
     )
-
-    def x(tokens: float) -> float:
-        share = np.log(tokens / first) / np.log(last / first)
-        return float(_LEFT + 10 + share * (_WIDTH - _LEFT - _RIGHT - 20))
-
-    def y(nats: float) -> float:
-        return float(_TOP + (top - nats) / (top - bottom) * (_HEIGHT - _TOP - _BOTTOM))
-
-    small = f'font-size="{SMALL}" fill="{MUTED}"'
-    parts = [*card(_WIDTH, _HEIGHT, title), heading(title)]
-    for nats in np.arange(bottom, top + 0.01, 0.25):
-        parts.append(f'<path stroke="{BORDER}" d="M{px(_LEFT)} {px(y(nats))}H{px(_WIDTH - _RIGHT)}"/>')
-        parts.append(text(_LEFT - 8, y(nats) + SMALL * 0.35, f"{nats:.2f}", f'{small} text-anchor="end"'))
-    for tokens in _ticks(first, last):
-        parts.append(text(x(tokens), _HEIGHT - _BOTTOM + 18, _short(tokens), f'{small} text-anchor="middle"'))
-    parts.append(text(_LEFT, _HEIGHT - 20, "nats per target piece, over target tokens seen", small))
-    path = "L".join(f"{px(x(d))} {px(y(curve.at(d)))}" for d in np.geomspace(first, last, 100))
+    path = "L".join(f"{px(axes.x(d))} {px(axes.y(curve.at(d)))}" for d in np.geomspace(first, last, 100))
+    parts = [*card(_WIDTH, _HEIGHT, title), heading(title), *_grid(axes)]
     parts.append(f'<path fill="none" stroke="{_CURVE}" stroke-width="2" d="M{path}"/>')
     for tokens, nats in points:
-        parts.append(f'<circle cx="{px(x(tokens))}" cy="{px(y(nats))}" r="4" fill="{_POINT}"/>')
+        parts.append(f'<circle cx="{px(axes.x(tokens))}" cy="{px(axes.y(nats))}" r="4" fill="{_POINT}"/>')
     for one in predictions:
-        parts.append(
-            f'<path stroke="{_CURVE}" stroke-width="2" d="M{px(x(one.tokens))} {px(y(one.least))}V{px(y(one.most))}"/>'
-        )
+        x, low, high = (px(length) for length in (axes.x(one.tokens), axes.y(one.least), axes.y(one.most)))
+        parts.append(f'<path stroke="{_CURVE}" stroke-width="2" d="M{x} {low}V{high}"/>')
         label = f"{_short(one.tokens)}: {one.nats:.2f}"
-        parts.append(
-            text(
-                x(one.tokens),
-                y(one.most) - 8,
-                label,
-                f'font-size="{SMALL}" fill="{INK}" text-anchor="middle"',
-            )
-        )
+        attributes = f'font-size="{SMALL}" fill="{INK}" text-anchor="middle"'
+        parts.append(text(axes.x(one.tokens), axes.y(one.most) - 8, label, attributes))
     return "\n".join([*parts, "</svg>", ""])
 
 
+def _grid_line(nats: float, rounded: Callable[[float], float]) -> float:
+    return float(rounded(nats / _GRID) * _GRID)
+
+
+def _grid(axes: _Axes) -> Iterator[str]:
+    small = f'font-size="{SMALL}" fill="{MUTED}"'
+    for nats in np.arange(axes.bottom, axes.top + _GRID / 2, _GRID):
+        yield f'<path stroke="{BORDER}" d="M{px(_LEFT)} {px(axes.y(nats))}H{px(_WIDTH - _RIGHT)}"/>'
+        yield text(_LEFT - 8, axes.y(nats) + SMALL * 0.35, f"{nats:.2f}", f'{small} text-anchor="end"')
+    for tokens in _ticks(axes.first, axes.last):
+        yield text(axes.x(tokens), _HEIGHT - _BOTTOM + 18, _short(tokens), f'{small} text-anchor="middle"')
+    yield text(_LEFT, _HEIGHT - 20, "nats per target piece, over target tokens seen", small)
+
+
 def _ticks(first: float, last: float) -> Iterator[float]:
-    """Yield 1, 2 and 5 times each power of ten between two numbers of tokens."""
+    """Return 1, 2 and 5 times each power of ten between two numbers of tokens."""
     for power in range(3, 13):
         yield from (
             float(f"{factor}e{power}") for factor in (1, 2, 5) if first <= float(f"{factor}e{power}") <= last

@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from models.data import DataError
-from models.export import set_scores
+from models.export import add_results
 from models.paths import ROOT, data_folder
 from models.validation import DIRECTIONS, read_set
 from service import config
@@ -87,7 +87,7 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     if arguments.write:
-        set_scores(arguments.bundle, scores)
+        add_results(arguments.bundle, scores=scores)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from service.errors import StartupError
 from service.text.tokenizer import Tokenizer
 
 PAIRS = [["en", "fr"], ["fr", "en"], ["en", "es"], ["es", "en"]]
+CORE_WATTS = 10.0  # a guess at a busy core of a server, its share of the rest included
 CALIBRATION_BATCHES = 12  # of 3,000 target positions each; the ranges hardly move any more
 
 
@@ -147,6 +148,7 @@ def export(
     name: str,
     version: str,
     threshold: float,
+    watts: float = CORE_WATTS,
 ) -> None:
     """Write a whole bundle; the directory appears, or changes, only when it is complete and checked.
 
@@ -163,7 +165,7 @@ def export(
     else:
         model = Model(network.shape, float_weights(network))
     head = alignment_head(network, threshold)
-    manifest = described(state, network, head, precision=precision, name=name, version=version)
+    manifest = described(state, network, head, precision=precision, name=name, version=version, watts=watts)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         folder = Path(scratch, "bundle")
@@ -184,6 +186,7 @@ def described(
     precision: str,
     name: str,
     version: str,
+    watts: float = CORE_WATTS,
 ) -> Manifest:
     """Return what a bundle says about itself; its scores and checksums come later."""
     return Manifest(
@@ -196,7 +199,7 @@ def described(
         num_parameters=sum(parameter.numel() for parameter in network.parameters()),
         alignment=head,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        training=training_summary(state),
+        training=training_summary(state, watts),
         scores={},
         files={},
     )
@@ -214,19 +217,30 @@ def exchange(new: Path, target: Path, old: Path) -> None:
         raise
 
 
-def set_scores(folder: Path, scores: dict[str, Any]) -> None:
-    """Write scores into a finished bundle's manifest and card."""
-    manifest = replace(bundle.load(folder).manifest, scores=scores)
+def add_results(
+    folder: Path, *, scores: dict[str, Any] | None = None, checks: dict[str, Any] | None = None
+) -> None:
+    """Write into a finished bundle's manifest and card what was measured.
+
+    Args:
+        scores: Instead of those that are there; None: those stay.
+        checks: Beside those that are there.
+    """
+    before = bundle.load(folder).manifest
+    manifest = replace(
+        before, scores=before.scores if scores is None else scores, checks=before.checks | (checks or {})
+    )
     (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
     bundle.write_manifest(folder, manifest)
 
 
-def training_summary(state: dict[str, Any]) -> dict[str, Any]:
-    """Say how the weights came to be."""
+def training_summary(state: dict[str, Any], watts: float) -> dict[str, Any]:
+    """Say how the weights came to be; `watts` is what the processor is assumed to have taken meanwhile."""
     return {
         "target_tokens": state["tokens"],
         "updates": state["updates"],
         "hours": round(state["seconds"] / 3600, 2),
+        "watts": watts,
         "config": state["config"],
     }
 
@@ -240,6 +254,9 @@ def main() -> None:
     parser.add_argument("--name", default="tiny")
     parser.add_argument("--version", default=datetime.now(UTC).strftime("%Y%m%d"))
     parser.add_argument(
+        "--watts", type=float, default=CORE_WATTS, help="of what trained, for the card (default: a core's 10)"
+    )
+    parser.add_argument(
         "--threshold",
         type=float,
         default=0.4,
@@ -249,7 +266,7 @@ def main() -> None:
     try:
         export(
             checkpoint.load(arguments.checkpoint), tokenizer_path(), arguments.bundle, precision=arguments.precision,
-            name=arguments.name, version=arguments.version, threshold=arguments.threshold,
+            name=arguments.name, version=arguments.version, threshold=arguments.threshold, watts=arguments.watts,
         )  # fmt: skip
     except (CheckpointError, DataError, StartupError, OSError) as error:
         raise SystemExit(f"error: {error}") from None

@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Manifest:
     training: dict[str, Any]  # configuration, tokens seen, data summary
     scores: dict[str, Any]  # {set: {direction: {"bleu": .., "chrf": ..}}}
     files: dict[str, str]  # name -> SHA-256
+    checks: dict[str, Any] = field(default_factory=dict)  # for the card: alignment error, odd inputs
 
     @property
     def max_target_tokens(self) -> int:
@@ -135,11 +136,11 @@ def _parse(content: Any) -> Manifest:
     found_version = content.get("format_version") if isinstance(content, dict) else None
     if found_version != FORMAT_VERSION:
         raise BundleError(f"format {found_version!r}, this server reads format {FORMAT_VERSION}")
-    wanted, found = {item.name for item in fields(Manifest)}, set(content)
+    wanted, found = {item.name for item in fields(Manifest)}, {*content, "checks"}  # which not all have
     if wanted != found:
         raise ValueError(f"unknown or missing: {', '.join(map(repr, sorted(wanted ^ found)))}")
     for name, is_valid in _RULES.items():
-        if not is_valid(content[name]):
+        if name in content and not is_valid(content[name]):
             raise ValueError(f"{name} is not what it should be")
     return Manifest(**content | {"alignment": AlignmentHead(**content["alignment"])})
 
@@ -197,6 +198,7 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "training": lambda value: isinstance(value, dict),
     "scores": lambda value: isinstance(value, dict),
     "files": lambda value: _is_table(value, str),
+    "checks": lambda value: isinstance(value, dict),
 }
 
 

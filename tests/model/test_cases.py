@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models import cases
-from models.cases import CASES, summary
+from models.cases import CASES, for_card, summary
 from models.checks import (
     ODD_INPUTS,
     PAIRS,
@@ -207,6 +207,26 @@ def test_counts_what_holds() -> None:
     assert {"en-fr": [1, 2]} == counts["name"]
     assert {"en-es": [2, 2]} == counts["re-ordering: words"]
     assert {"en-es": [1, 2]} == counts["re-ordering: links"] == counts["re-ordering: all three"]
+
+
+def test_card_shows_the_shortest_failure() -> None:
+    """
+    Of every kind: how many hold of how many, and the shortest input that does not; none where all hold.
+    """
+    rows: list[dict[str, Any]] = [
+        {"kind": kind, "pair": "en-fr", "text": text, "translation": text.upper(), "failed": failed}
+        for kind, text, failed in (
+            ("name", "Ann", []),
+            ("name", "Robert", ["kept"]),
+            ("name", "Bob", ["kept"]),
+            ("emoji", ":", []),
+        )
+    ]
+
+    found = for_card(rows)
+
+    shortest = {"pair": "en-fr", "text": "Bob", "translation": "BOB"}
+    assert {"name": {"held": 1, "of": 3, "example": shortest}, "emoji": {"held": 1, "of": 1}} == found
 
 
 def test_runs_through_the_engine(

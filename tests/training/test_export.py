@@ -20,7 +20,7 @@ import torch
 from models.batches import collate
 from models.checkpoint import CheckpointError
 from models.data import DataError
-from models.export import PAIRS, averaged_network, exchange, export, set_scores
+from models.export import PAIRS, add_results, averaged_network, exchange, export
 from models.quantize import LARGEST_WEIGHT
 from models.transformer import Transformer
 from models.validation import greedy
@@ -318,12 +318,36 @@ def test_exporting_again_replaces(toy: Toy, state: dict[str, Any], tmp_path: Pat
 
 def test_scores_reach_manifest_and_card(toy: Toy, state: dict[str, Any], tmp_path: Path) -> None:
     """
-    Scores written afterwards stand in both, and the bundle is still whole.
+    What is measured afterwards stands in both, each beside the others, and the bundle is still whole.
     """
     write(state, toy, tmp_path / "bundle")
+    failed = {"pair": "en-fr", "text": "a|b\n<c>", "translation": "*d*"}
 
-    set_scores(tmp_path / "bundle", {"set": {"en-fr": {"bleu": 12.34, "chrf": 45.6}}})
+    add_results(tmp_path / "bundle", scores={"set": {"en-fr": {"bleu": 12.34, "chrf": 45.6}}})
+    add_results(
+        tmp_path / "bundle", checks={"alignment": {"gold": {"fr-en": {"aer": 9.9, "low": 8.0, "high": 12.0}}}}
+    )
+    add_results(
+        tmp_path / "bundle",
+        checks={"cases": {"names": {"held": 3, "of": 4}, "emoji": {"held": 1, "of": 4, "example": failed}}},
+    )
 
-    scored = bundle.load(tmp_path / "bundle")
-    assert 12.34 == scored.manifest.scores["set"]["en-fr"]["bleu"]
-    assert "| set | en-fr | 12.3 | 45.6 |" in scored.path(bundle.CARD).read_text()
+    measured = bundle.load(tmp_path / "bundle")
+    card = measured.path(bundle.CARD).read_text()
+    assert 12.34 == measured.manifest.scores["set"]["en-fr"]["bleu"]
+    assert {"alignment", "cases"} == measured.manifest.checks.keys()
+    assert "| set | en-fr | 12.3 | 45.6 |" in card
+    assert "| gold | fr-en | 9.9 | 8.0 to 12.0 |" in card
+    worst_first = r"| emoji | 1 of 4 | en-fr: “a\|b &lt;c&gt;” → “\*d\*” |" + "\n| names | 3 of 4 |  |"
+    assert worst_first in card
+
+
+def test_card_says_what_training_took(toy: Toy, state: dict[str, Any], tmp_path: Path) -> None:
+    """
+    Energy is hours times what the processor is said to take, and the card says that nobody measured it.
+    """
+    write(state | {"seconds": 7200.0}, toy, tmp_path / "bundle")
+
+    card = bundle.load(tmp_path / "bundle").path(bundle.CARD).read_text()
+
+    assert "2.0 hours, some 0.02 kWh if what trained took 10 W, which nobody measured." in card

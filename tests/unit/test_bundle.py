@@ -182,7 +182,7 @@ def test_unknown_field(folder: Path) -> None:
         ("shape", {"vocabulary": 8000, "width": 256, "heads": 7, "decoder_layers": 2, "max_positions": 512}),
         ("shape", {"vocabulary": 8000, "width": 256, "heads": 0, "decoder_layers": 2, "max_positions": 512}),
         ("num_parameters", "many"), ("num_parameters", True),
-        ("alignment", []), ("alignment", {}), ("alignment", None),
+        ("alignment", []), ("alignment", {}), ("alignment", None), ("checks", []), ("checks", None),
         ("alignment", {"layer": 0, "head": 0, "shift": 2, "threshold": 0.3, "is_guided": True}),
         ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": "0.3", "is_guided": True}),
         ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": float("nan"), "is_guided": True}),
