@@ -58,6 +58,7 @@ check-stubs: $(DEV)/.installed
 train: $(DEV)/.installed  ## train (CONFIG=models/configs/tiny.toml), resuming where it stopped
 	$(BIN)/python -m models.tokenizer $(CONFIG)
 	$(BIN)/python -m models.data
+	$(BIN)/python -m models.derive
 	$(BIN)/python -m models.train $(CONFIG) $(ARGS)
 
 export: $(DEV)/.installed  ## write a checkpoint as a bundle

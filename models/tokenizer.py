@@ -15,6 +15,7 @@ import sentencepiece
 
 from models import settings
 from models.data import DataError, read_pairs, shards
+from models.derive import KINDS
 from models.paths import data_folder, tokenizer_path
 from models.settings import SettingsError
 from service.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNKNOWN_ID, language_tag
@@ -27,12 +28,15 @@ REQUIRED_CHARACTERS = "€£$%<>{}[]|&@#*+=^~`\\_°§«»¿¡/½©®™×–—�
 def sample(folder: Path, weights: dict[str, float], size: int, seed: int = 1) -> list[str]:
     """Return sentences of both sides, each language with the same share, corpora by their weights.
 
+    Corpora that are made of others have no shards; their words are those of the others.
+
     Raises:
         DataError: A shard is missing or broken.
     """
     chooser = random.Random(seed)
     by_language: dict[str, list[str]] = {}
     found = shards(folder)
+    weights = {name: weight for name, weight in weights.items() if name.partition(".")[0] not in KINDS}
     if missing := sorted(weights.keys() - found.keys()):
         raise DataError(f"{folder}: no shard of {missing[0]}")
     for name, weight in weights.items():

@@ -1,0 +1,209 @@
+"""Corpora of what texts hold too little of, made from those they hold: `python -m models.derive`.
+
+After *data*, beside *links*. People type single words, lines in capitals and emoji; parliaments hardly do. Four
+small corpora are packed beside the others, for each language pair: `words`, `capitals`, `emoji` and `quotes`.
+Nothing is drawn by the clock: the same shards give the same corpora.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from models.data import MAX_TOKENS, DataError, is_usable, open_tokenizer, read_pairs, save_pairs, shards
+from models.paths import data_folder, runs_folder, tokenizer_path
+from service.text.tokenizer import Tokenizer
+
+SOURCES = ("tatoeba", "news", "terms")  # everyday words; manuals would teach the names of functions
+MAX_CHARACTERS = 80  # of a side that something is made of
+SHORTEST = 3  # words, of texts that are to be seen more often
+LEAST_COUNT, LEAST_DICE = 4, 0.3  # of two words that translate each other
+NEARLY_BEST = 0.6  # "casa" is "house" and "home"
+PAIRS_OF_KIND = 40_000
+Pair = tuple[str, str]  # English, other
+Lexicon = dict[str, str]
+
+_ELISION = re.compile(r"\b\w{1,2}['’]|\w+['’]\w+")  # l'eau is eau; don't is no word to look up
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_FACES = [
+    *range(0x1F300, 0x1F5FF),
+    *range(0x1F600, 0x1F64F),
+    *range(0x1F680, 0x1F6C5),
+    *range(0x1F90D, 0x1F9FF),
+]
+_COLOURED = [
+    0x2600,
+    0x2601,
+    0x2602,
+    0x260E,
+    0x263A,
+    0x2665,
+    0x26A0,
+    0x2708,
+    0x270C,
+    0x2714,
+    0x2744,
+    0x2764,
+    0x1F3D6,
+]
+_HANDS, _TONES = (0x1F44B, 0x1F44D, 0x1F44F, 0x1F64F, 0x1F64C, 0x1F4AA), range(0x1F3FB, 0x1F400)
+_FLAGS = ("FR", "ES", "GB", "US", "DE", "IT", "MX", "CA", "BE", "CH", "AR", "JP", "BR", "EU")
+_FAMILIES = ("\U0001f468‍\U0001f469‍\U0001f467", "\U0001f469‍\U0001f4bb", "\U0001f3f3️‍\U0001f308")
+_QUOTES = (('"{}"', '"{}"'), ("“{}”", "« {} »"), ("“{}”", "«{}»"), ("'{}'", "'{}'"))
+
+
+def lexicon(pairs: Iterable[Pair]) -> Lexicon:
+    """Return English words and what they become: the best by Dice's coefficient, if they are nearly its best too."""
+    seen: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    names: Counter[str] = Counter()  # capital letter although not at the beginning
+    together: Counter[Pair] = Counter()
+    for pair in pairs:
+        found = [_WORD.findall(_ELISION.sub(" ", side)) for side in pair]
+        english, other = ({word.lower() for word in words} for words in found)
+        seen[0].update(english)
+        seen[1].update(other)
+        names.update({word.lower() for words in found for word in words[1:] if word[0].isupper()})
+        together.update((e, o) for e in english for o in other)
+    dice = {
+        pair: 2 * count / (seen[0][pair[0]] + seen[1][pair[1]])
+        for pair, count in together.items()
+        if count >= LEAST_COUNT
+    }
+    best: tuple[dict[str, Pair], dict[str, Pair]] = {}, {}
+    for pair in sorted(dice, key=lambda pair: (dice[pair], pair)):
+        best[0][pair[0]] = best[1][pair[1]] = pair
+    return {
+        _spelt(e, names, seen[0]): _spelt(o, names, seen[1])
+        for e, o in best[0].values()
+        if dice[e, o] >= max(LEAST_DICE, NEARLY_BEST * dice[best[1][o]])
+    }
+
+
+def _spelt(word: str, names: Counter[str], seen: Counter[str]) -> str:
+    return word.capitalize() if 2 * names[word] > seen[word] else word
+
+
+def words(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
+    """Yield each word as it is and with a capital, as it stands alone, and the shortest texts."""
+    for english, other in known.items():
+        yield english, other
+        yield english.capitalize(), other.capitalize()
+    for pair in pairs:
+        if max(len(side.split()) for side in pair) <= SHORTEST:
+            yield pair
+            english, other = (side.rstrip(".!") for side in pair)
+            if (english, other) != pair and chance.random() < 0.5:
+                yield english, other
+
+
+def capitals(pairs: Iterable[Pair], _: Lexicon, chance: random.Random) -> Iterator[Pair]:
+    """Yield short texts in capitals, mostly without their full stop, and some headings with capitals throughout."""
+    for english, other in pairs:
+        if chance.random() < 0.7:
+            english, other = (side.removesuffix(".") for side in (english, other))
+        yield english.upper(), other.upper()
+
+
+def emoji(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
+    """Yield texts with emoji before, behind or, after words that translate each other, inside; and emoji alone."""
+    for english, other in pairs:
+        sign = _emoji(chance) * chance.choice((1, 1, 1, 2, 3))
+        place = chance.random()
+        if place < 0.1:
+            yield sign, sign
+        elif place < 0.25:
+            yield f"{sign} {english}", f"{sign} {other}"
+        elif place < 0.6 and (inside := _inserted((english, other), (sign, sign), known)):
+            yield inside
+        else:
+            if chance.random() < 0.5:
+                english, other = (side.removesuffix(".") for side in (english, other))
+            yield f"{english} {sign}", f"{other} {sign}"
+
+
+def _emoji(chance: random.Random) -> str:
+    kind = chance.random()
+    if kind < 0.75:
+        return chr(chance.choice(_FACES))
+    if kind < 0.85:
+        return chr(chance.choice(_COLOURED)) + "\ufe0f"
+    if kind < 0.92:
+        return chr(chance.choice(_HANDS)) + chr(chance.choice(_TONES))
+    if kind < 0.97:
+        return "".join(chr(0x1F1E6 + ord(letter) - ord("A")) for letter in chance.choice(_FLAGS))
+    return chance.choice(_FAMILIES)
+
+
+def quotes(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
+    """Yield texts with some words of another text in quotation marks, which stay as they are."""
+    before: Pair = ("carpe diem", "fair play")
+    for pair in pairs:
+        foreign = " ".join(_WORD.findall(chance.choice(before))[:3])
+        before = pair
+        style = chance.choice(_QUOTES)
+        if foreign and (
+            quoted := _inserted(pair, (style[0].format(foreign), style[1].format(foreign)), known)
+        ):
+            yield quoted
+
+
+def _inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
+    """Return both sides with something behind words that translate each other, if there are any."""
+    sides = [{match.group().lower(): match.end() for match in _WORD.finditer(side)} for side in pair]
+    for english, end in sides[0].items():
+        other = known.get(english, known.get(english.capitalize(), "")).lower()
+        if other in sides[1]:
+            ends = end, sides[1][other]
+            first, second = (f"{s[:e]} {sign}{s[e:]}" for s, e, sign in zip(pair, ends, signs, strict=True))
+            return first, second
+    return None
+
+
+KINDS: dict[str, Callable[[Iterable[Pair], Lexicon, random.Random], Iterator[Pair]]] = {
+    "words": words, "capitals": capitals, "emoji": emoji, "quotes": quotes,
+}  # fmt: skip
+
+
+def derive(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> None:
+    """Make all four corpora of every language pair; those that are there already are kept.
+
+    Raises:
+        DataError: There is nothing to make them of.
+    """
+    by_pair: defaultdict[str, list[Path]] = defaultdict(list)
+    for name, paths in shards(folder).items():
+        corpus, _, pair = name.partition(".")
+        if corpus in SOURCES:
+            by_pair[pair] += paths
+    if not by_pair:
+        raise DataError(f"{folder}: none of {', '.join(SOURCES)} there, of which others are made")
+    for pair, paths in sorted(by_pair.items()):
+        if all((packed / f"{kind}.{pair}" / "other_offsets.npy").exists() for kind in KINDS):
+            continue
+        short = [p for path in paths for p in read_pairs(path) if 0 < max(map(len, p)) <= MAX_CHARACTERS]
+        random.Random(0).shuffle(short)
+        known = lexicon(short)
+        for number, (kind, make) in enumerate(KINDS.items()):
+            made = list(islice(make(short, known, random.Random(number)), PAIRS_OF_KIND))
+            sides = [tokenizer.encode_batch(list(side), threads) for side in zip(*made, strict=True)]
+            usable = [p for p in zip(*sides, strict=True) if is_usable(len(p[0]), len(p[1]), MAX_TOKENS)]
+            save_pairs(packed / f"{kind}.{pair}", usable)
+            print(f"{kind}.{pair}: {len(usable):,} pairs", flush=True)
+
+
+def main() -> None:
+    """Make them of the training data; paths from DRAGOMAN_DATA and DRAGOMAN_RUNS."""
+    try:
+        tokenizer = open_tokenizer(tokenizer_path())
+        derive(data_folder() / "train", runs_folder() / "packed", tokenizer, os.cpu_count() or 1)
+    except (DataError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Corpora of what texts hold too little of: single words, capitals, emoji, words of other languages."""
+
+import lzma
+import random
+from pathlib import Path
+
+import pytest
+
+from models import tokenizer
+from models.data import DataError, Packed
+from models.derive import KINDS, Lexicon, Pair, capitals, derive, emoji, lexicon, quotes, words
+from tests.training.toy import WORDS, Toy
+
+TEXTS: list[Pair] = [
+    ("The house is old.", "La maison est vieille."),
+    ("The old house burns.", "La vieille maison brûle."),
+    ("My house is new.", "Ma maison est neuve."),
+    ("A house of stone.", "Une maison de pierre."),
+    ("The water is cold.", "L'eau est froide."),
+    ("Cold water!", "De l'eau froide !"),
+    ("I drink water.", "Je bois de l'eau."),
+    ("Give me water.", "Donne-moi de l'eau."),
+    ("We saw Marseille.", "Nous avons vu Marseille."),
+    ("He left Marseille.", "Il a quitté Marseille."),
+    ("I love Marseille.", "J'aime Marseille."),
+    ("They built Marseille.", "Ils ont bâti Marseille."),
+]
+KNOWN: Lexicon = {"house": "maison", "water": "eau"}
+
+
+def test_lexicon() -> None:
+    """
+    Words that occur together are each other's translation; elision is no part of a word, names keep their capital.
+    """
+    found = lexicon(TEXTS)
+
+    assert {"house": "maison", "water": "eau", "Marseille": "Marseille"}.items() <= found.items()
+    assert "burns" not in found  # seen too seldom to know
+
+
+def test_one_word_for_two() -> None:
+    """
+    A word may be the translation of two, if it is nearly as good for both.
+    """
+    frames = [
+        ("I see the {}.", "Veo la {}."), ("A {} burns.", "Arde una {}."), ("Her {} too.", "También su {}."),
+        ("That {} there.", "Aquella {} allí."), ("Every {} counts.", "Cada {} cuenta."),
+    ]  # fmt: skip
+    texts = [
+        (english.format(word), other.format("casa"))
+        for word in ("house", "home")
+        for english, other in frames
+    ]
+
+    assert {"house": "casa", "home": "casa"} == lexicon(texts)
+
+
+def test_words() -> None:
+    """
+    Each word comes as it is and with a capital; the shortest texts, also without their mark.
+    """
+    made = set(words(TEXTS * 9, KNOWN, random.Random(1)))
+
+    of_lexicon = {("house", "maison"), ("House", "Maison"), ("water", "eau"), ("Water", "Eau")}
+    of_texts = {("Give me water", "Donne-moi de l'eau"), ("I love Marseille", "J'aime Marseille")}
+    assert of_lexicon | of_texts | {(f"{english}.", f"{other}.") for english, other in of_texts} == made
+
+
+def test_capitals() -> None:
+    """
+    Both sides are in capitals, accents included.
+    """
+    made = list(capitals(TEXTS, KNOWN, random.Random(1)))
+
+    assert len(TEXTS) == len(made)
+    assert all(side == side.upper() for pair in made for side in pair)
+    assert "LA VIEILLE MAISON BRÛLE" in {other.removesuffix(".") for _, other in made}
+
+
+def test_emoji() -> None:
+    """
+    The same signs stand on both sides: alone, before, behind, or behind a word and its translation.
+    """
+    made = list(emoji(TEXTS * 20, KNOWN, random.Random(1)))
+
+    assert 20 * len(TEXTS) == len(made)
+    assert all(_signs(english) == _signs(other) != "" for english, other in made)
+    assert any(english == other for english, other in made)
+    inside = [pair for pair in made if "house " in pair[0] and _signs(pair[0].split("house ")[1][:1])]
+    assert inside
+    assert all(_signs(other.split("maison ")[1][:1]) for _, other in inside)
+
+
+def test_quotes() -> None:
+    """
+    Some words of another text stand in quotation marks on both sides, as they are, behind words that correspond.
+    """
+    made = list(quotes(TEXTS, KNOWN, random.Random(1)))
+
+    assert "carpe diem" in made[0][0]
+    assert "carpe diem" in made[0][1]
+    assert len(made) == sum("house" in english or "water" in english.lower() for english, _ in TEXTS)
+
+
+def test_packed_beside_the_others(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Every kind of every pair is packed like any corpus, the same each time, and kept once it is there.
+    """
+    source = tmp_path / "train"
+    source.mkdir()
+    lines = [f"{e} .\t{o} ." for e, o in zip(WORDS["en"].split(), WORDS["fr"].split(), strict=True)] * 5
+    (source / "tatoeba.en-fr.00.tsv.xz").write_bytes(lzma.compress("\n".join(lines).encode()))
+    (source / "laws.en-es.00.tsv.xz").write_bytes(lzma.compress(b"not this one\tno"))
+
+    for folder in ("first", "second"):
+        derive(source, tmp_path / folder, toy.tokenizer, threads=1)
+    told = capsys.readouterr().out
+    derive(source, tmp_path / "first", toy.tokenizer, threads=1)
+
+    assert "" == capsys.readouterr().out
+    assert {f"{kind}.en-fr" for kind in KINDS} == {path.name for path in (tmp_path / "first").iterdir()}
+    assert all(f"{kind}.en-fr: " in told for kind in KINDS)
+    for kind in KINDS:
+        one, again = (Packed.open(tmp_path / folder / f"{kind}.en-fr") for folder in ("first", "second"))
+        assert list(one.english) == list(again.english)
+    first = Packed.open(tmp_path / "first" / "words.en-fr").pair(0)
+    english, other = (toy.tokenizer.decode(ids).text for ids in first)
+    assert WORDS["en"].split().index(english.lower()) == WORDS["fr"].split().index(other.lower())
+
+
+def test_nothing_to_make_them_of(toy: Toy, tmp_path: Path) -> None:
+    """
+    Without any of the corpora that they are made of, the error names those.
+    """
+    (tmp_path / "laws.en-es.00.tsv.xz").write_bytes(lzma.compress(b"one\tuno"))
+
+    with pytest.raises(DataError, match="none of tatoeba, news, terms there"):
+        derive(tmp_path, tmp_path / "packed", toy.tokenizer, threads=1)
+
+
+def test_tokenizer_passes_them_over(tmp_path: Path) -> None:
+    """
+    A weight for a corpus that is made of others asks for no shard.
+    """
+    (tmp_path / "tatoeba.en-fr.00.tsv.xz").write_bytes(lzma.compress(b"one\tun\ntwo\tdeux"))
+
+    lines = tokenizer.sample(tmp_path, {"tatoeba.en-fr": 1.0, "words.en-fr": 1.0}, 2)
+
+    assert {"one", "two", "un", "deux"} == set(lines)
+    with pytest.raises(DataError, match=r"no shard of other\.en-fr"):
+        tokenizer.sample(tmp_path, {"tatoeba.en-fr": 1.0, "other.en-fr": 1.0}, 2)
+
+
+def _signs(text: str) -> str:
+    return "".join(character for character in text if ord(character) > 0x2500)
