@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
+import threading
+from queue import Full, Queue
+from typing import TextIO
 
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, format_exc_info
@@ -15,6 +19,7 @@ from structlog.typing import Processor
 # once, when grpc is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+_PATIENCE_SECONDS = 2.0  # with who reads our lines, at the end
 _OF_CALLERS = ("Invalid encoding on", 'Failed "execute_batch"', "'utf-8' codec can't decode byte")
 
 
@@ -43,12 +48,64 @@ def is_ours(record: logging.LogRecord) -> bool:
     return not any(known in said for known in _OF_CALLERS)
 
 
+class Writer(logging.Handler):
+    """Writes lines in a thread of its own: a collector that stands still must not stop who logs.
+
+    As many as `max_waiting` lines wait; those behind are lost, and how many is the next line that is written.
+    """
+
+    def __init__(self, stream: TextIO, max_waiting: int = 10_000) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: Queue[str | None] = Queue(max_waiting)
+        self._lost = self._told = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a line over; never wait."""
+        try:
+            self._lines.put_nowait(self.format(record))
+        except Full:
+            self._lost += 1
+        except Exception:  # noqa: BLE001 - as in the standard handlers: a line that cannot be made harms nobody
+            self.handleError(record)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            with contextlib.suppress(OSError, ValueError):  # nobody reads any more, and nobody can be told
+                self._stream.write(f"{line}\n{self._loss()}")
+                self._stream.flush()
+
+    def _loss(self) -> str:
+        lost = self._lost - self._told  # no lock: only who logs counts up, and at the end the lock is taken
+        if not lost:
+            return ""
+        self._told += lost
+        told = "%d log lines were lost, for nobody read them in time"
+        return (
+            self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, told, (lost,), None)) + "\n"
+        )
+
+    def close(self) -> None:
+        """Write what waits, for a moment; then give up."""
+        with contextlib.suppress(Full):
+            self._lines.put(None, timeout=_PATIENCE_SECONDS)
+        self._thread.join(_PATIENCE_SECONDS)
+        super().close()
+
+
 def configure(level: str) -> None:
     """Send log lines to standard error: ours from a level on, warnings of others, all in one form."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Writer(sys.stderr)
     handler.addFilter(is_ours)
     handler.setFormatter(formatter(is_terminal=sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Write our lines from another level on."""
     logging.getLogger("service").setLevel(level.upper())

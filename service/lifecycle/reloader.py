@@ -93,7 +93,7 @@ class Reloader:
             log.warning("setting %s takes effect when the server is started anew", said)
         if changed:
             if settings.log_level != self._served.settings.log_level:
-                logs.configure(settings.log_level)
+                logs.set_level(settings.log_level)
             self._served.configure(settings)
             log.info("settings changed: %s", ", ".join(changed))
             self._served.metrics.reloads.labels("settings_changed").inc()

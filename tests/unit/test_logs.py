@@ -1,8 +1,12 @@
 """How a log line looks, for people and for collectors."""
 
+import contextlib
 import json
 import logging
+import os
+import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -84,3 +88,62 @@ def test_terminal() -> None:
     assert "call" in line
     assert "{" not in line
     assert line.index("call") < line.index("OK")
+
+
+def test_nobody_waits_for_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A pipe that nobody empties stops no one; once it is read, what waited comes in order, then what was lost.
+    """
+    monkeypatch.setattr(logs, "_PATIENCE_SECONDS", 10.0)
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as reader, open(writing, "w", encoding="utf-8") as stream:
+        writer = logs.Writer(stream, max_waiting=100)
+        writer.setFormatter(logging.Formatter("%(message)s"))
+        for number in range(3000):  # 3 MB, a pipe holds 64 KiB
+            writer.handle(record(f"{number} {'x' * 1000}"))
+
+        def close() -> None:
+            writer.close()
+            stream.close()
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        lines = reader.read().splitlines()
+        closing.join()
+
+    told = "log lines were lost, for nobody read them in time"
+    lost = [int(line.split()[0]) for line in lines if line.endswith(told)]
+    written = [int(line.split()[0]) for line in lines if not line.endswith(told)]
+    assert sorted(written) == written
+    assert 100 <= len(written) < 300
+    assert 3000 == len(written) + sum(lost)
+
+
+def test_lines_are_whole_when_a_process_ends() -> None:
+    """
+    What was logged just before the end is written.
+    """
+    program = "import logging; from service import logs; logs.configure('info'); log = logging.getLogger('service.x')\n"
+    program += "for number in range(500): log.info('line %d', number)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert [f"line {number}" for number in range(500)] == [
+        json.loads(line)["message"] for line in done.stderr.splitlines()
+    ]
+
+
+def test_closed_collector(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Lines for a stream that is closed are dropped without a word, and the end comes at once.
+    """
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as stream:
+        writer = logs.Writer(stream)
+        writer.handle(record("nobody is there"))
+        writer.close()
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
+
+    assert ("", "") == tuple(capsys.readouterr())
