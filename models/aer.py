@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,16 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from models.data import DataError
+from models.data import DataError, read_pairs, shards
 from models.export import add_results
+from models.links import by_eflomal
 from models.paths import ROOT, data_folder
 from service import config
 from service.alignment import AlignedWords, hard_links
 from service.assembly import build
 from service.errors import StartupError
 from service.text.spans import Span
+from service.text.words import split_words
 from service.translation import Options
 from service.translator import Translator
 
@@ -87,6 +91,28 @@ def interval(found: list[Links], gold: list[Gold], seed: int = 1) -> tuple[float
     return float(low), float(high)
 
 
+def eflomal_links(gold: list[Gold], pair: str, beside: int) -> list[Links]:
+    """Align gold sentences by eflomal, together with training pairs: alone they teach it too little.
+
+    Args:
+        pair: Of languages, "en-fr".
+        beside: How many training pairs, as many of each corpus.
+
+    Raises:
+        DataError: There are no such corpora, or eflomal is not installed.
+    """
+    corpora = [paths for name, paths in shards(data_folder() / "train").items() if name.endswith(f".{pair}")]
+    lines = [
+        [" ".join(span.of(side) for span in split_words(side)).lower() for side in texts]
+        for paths in corpora
+        for texts in islice(chain.from_iterable(map(read_pairs, paths)), beside // len(corpora))
+    ]
+    lines = [line for line in lines if all(line)]
+    lines += [[" ".join(side).lower() for side in (one.english, one.other)] for one in gold]
+    english, other = zip(*lines, strict=True)
+    return list(by_eflomal(english, other))[-len(gold) :]
+
+
 async def align_all(
     translator: Translator, gold: list[Gold], other: str, *, from_english: bool
 ) -> list[AlignedWords]:
@@ -117,42 +143,78 @@ def links_of(weights: npt.NDArray[np.float32], threshold: float, *, from_english
     return {(s, t) if from_english else (t, s) for s, t, _ in links}
 
 
-def main() -> None:
-    """Read the command line and measure."""
+@dataclass(frozen=True)
+class Rate:
+    """A measured error rate and its interval, in per cent. `threshold` is None for eflomal, which has none."""
+
+    name: str
+    direction: str
+    threshold: float | None
+    aer: float
+    low: float
+    high: float
+
+
+def rates(translator: Translator, thresholds: list[float], beside: int) -> Iterator[Rate]:
+    """Measure every set in both directions, at every threshold.
+
+    Args:
+        beside: Training pairs that eflomal gets; 0: leave it out.
+    """
+    for name, other in SETS.items():
+        gold = read_gold(data_folder() / "align", name)
+        for from_english in (True, False):
+            words = asyncio.run(align_all(translator, gold, other, from_english=from_english))
+            direction = f"en-{other}" if from_english else f"{other}-en"
+            for threshold in thresholds:
+                found = [links_of(pair.weights, threshold, from_english=from_english) for pair in words]
+                yield Rate(name, direction, threshold, error_rate(found, gold), *interval(found, gold))
+        if beside:
+            found = eflomal_links(gold, f"en-{other}", beside)
+            yield Rate(name, "eflomal", None, error_rate(found, gold), *interval(found, gold))
+
+
+def for_card(measured: list[Rate], threshold: float) -> dict[str, dict[str, dict[str, float]]]:
+    """Return `{set: {direction: {"aer": .., "low": .., "high": ..}}}` at a threshold."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for one in measured:
+        if one.threshold == threshold:
+            figures = {"aer": round(one.aer, 1), "low": round(one.low, 1), "high": round(one.high, 1)}
+            found.setdefault(one.name, {})[one.direction] = figures
+    return found
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the alignment error rate of a bundle.")
     parser.add_argument("bundle", type=Path, nargs="?", default=ROOT / "bundles" / "default")
     parser.add_argument("--thresholds", type=float, nargs="+", help="try these instead of the manifest's")
     parser.add_argument(
-        "--write",
-        action="store_true",
-        help="put what the manifest's own threshold gives into manifest and card",
+        "--eflomal", type=int, default=0, metavar="PAIRS",
+        help="also align by eflomal, with so many training pairs beside",
+    )  # fmt: skip
+    parser.add_argument(
+        "--write", action="store_true", help="put what the manifest's threshold gives into manifest and card"
     )
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    arguments = _arguments()
     try:
         served, _ = build(config.read({"bundle": str(arguments.bundle)}, os.environ))
-        golds = {name: read_gold(data_folder() / "align", name) for name in SETS}
+        own = served.bundle.manifest.alignment.threshold
+        measured = list(rates(served.translator, arguments.thresholds or [own], arguments.eflomal))
     except (DataError, StartupError) as error:
         raise SystemExit(f"error: {error}") from None
-    own = served.bundle.manifest.alignment.threshold
-    thresholds = arguments.thresholds or [own]
-    table = Table("set", "direction", "threshold", "AER", "95 %")
-    measured: dict[str, dict[str, dict[str, float]]] = {}
-    for name, gold in golds.items():
-        for from_english in (True, False):
-            words = asyncio.run(align_all(served.translator, gold, SETS[name], from_english=from_english))
-            direction = f"en-{SETS[name]}" if from_english else f"{SETS[name]}-en"
-            for threshold in thresholds:
-                found = [links_of(pair.weights, threshold, from_english=from_english) for pair in words]
-                low, high = interval(found, gold)
-                rate = error_rate(found, gold)
-                table.add_row(name, direction, f"{threshold:.2f}", f"{rate:.1f}", f"{low:.1f}-{high:.1f}")
-                if threshold == own:
-                    rounded = {"aer": round(rate, 1), "low": round(low, 1), "high": round(high, 1)}
-                    measured.setdefault(name, {})[direction] = rounded
     served.loop.close()
+    table = Table("set", "direction", "threshold", "AER", "95 %")
+    for one in measured:
+        threshold = "" if one.threshold is None else f"{one.threshold:.2f}"
+        table.add_row(one.name, one.direction, threshold, f"{one.aer:.1f}", f"{one.low:.1f}-{one.high:.1f}")
     Console().print(table)
-    if measured and arguments.write:
-        add_results(arguments.bundle, checks={"alignment": measured})
+    if arguments.write and (alignment := for_card(measured, own)):
+        add_results(arguments.bundle, checks={"alignment": alignment})
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import eflomal
 import numpy as np
 
 from models.data import DataError, Packed, open_tokenizer, save_ragged
@@ -83,27 +82,44 @@ def align(pair: str, folder: Path, tokenizer: Tokenizer, max_pairs: int, iterati
         raise DataError(f"{folder}: no packed corpus of {pair} there, run `python -m models.data`")
     corpora = {name: Packed.open(folder / name) for name in names}
     words = Words(tokenizer)
+    found = by_eflomal(
+        (words.line(ids) for corpus in corpora.values() for ids, _ in _pairs(corpus, max_pairs)),
+        (words.line(ids) for corpus in corpora.values() for _, ids in _pairs(corpus, max_pairs)),
+        iterations,
+    )
+    for name, corpus in corpora.items():
+        rows = [
+            project(links, words.group(english), words.group(other))
+            for (english, other), links in zip(_pairs(corpus, max_pairs), found, strict=False)
+        ]
+        if len(rows) != min(max_pairs, len(corpus)):
+            raise DataError(f"{name}: eflomal aligned {len(rows):,} of {len(corpus):,} pairs")
+        rows += [[]] * (len(corpus) - len(rows))
+        save_ragged(folder / name, "links", rows, np.uint8)
+        print(f"{name}: {sum(map(len, rows)) // 2:,} links", flush=True)
+
+
+def by_eflomal(english: Iterable[str], other: Iterable[str], iterations: float = 1.0) -> Iterator[Links]:
+    """Align sentences, words separated by spaces; yield the links of each pair, both directions merged.
+
+    Args:
+        iterations: Relative to eflomal's own choice.
+
+    Raises:
+        DataError: eflomal is not installed.
+    """
+    try:
+        import eflomal
+    except ImportError:
+        raise DataError("eflomal is missing: pip install -e '.[links]', which compiles it") from None
     with tempfile.TemporaryDirectory() as scratch:
         forward, reverse = Path(scratch, "forward"), Path(scratch, "reverse")
         eflomal.Aligner(rel_iterations=iterations, n_samplers=1).align(
-            (words.line(ids) for corpus in corpora.values() for ids, _ in _pairs(corpus, max_pairs)),
-            (words.line(ids) for corpus in corpora.values() for _, ids in _pairs(corpus, max_pairs)),
-            links_filename_fwd=str(forward),
-            links_filename_rev=str(reverse),
+            english, other, links_filename_fwd=str(forward), links_filename_rev=str(reverse)
         )
         with forward.open() as forward_lines, reverse.open() as reverse_lines:
-            for name, corpus in corpora.items():
-                rows = []
-                for (english, other), f, r in zip(
-                    _pairs(corpus, max_pairs), forward_lines, reverse_lines, strict=False
-                ):
-                    links = symmetrise(_parse(f), _parse(r))
-                    rows.append(project(links, words.group(english), words.group(other)))
-                if len(rows) != min(max_pairs, len(corpus)):
-                    raise DataError(f"{name}: eflomal aligned {len(rows):,} of {len(corpus):,} pairs")
-                rows += [[]] * (len(corpus) - len(rows))
-                save_ragged(folder / name, "links", rows, np.uint8)
-                print(f"{name}: {sum(map(len, rows)) // 2:,} links", flush=True)
+            for one_way, back in zip(forward_lines, reverse_lines, strict=True):
+                yield symmetrise(parse(one_way), parse(back))
 
 
 def _pairs(corpus: Packed, last: int) -> Iterator[tuple[list[int], list[int]]]:
@@ -111,7 +127,8 @@ def _pairs(corpus: Packed, last: int) -> Iterator[tuple[list[int], list[int]]]:
         yield corpus.pair(pair)
 
 
-def _parse(line: str) -> Links:
+def parse(line: str) -> Links:
+    """Read links written as `0-0 1-2`: source word, target word."""
     return {(int(s), int(t)) for s, _, t in (link.partition("-") for link in line.split())}
 
 
