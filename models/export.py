@@ -259,8 +259,8 @@ def main() -> None:
     parser.add_argument(
         "--threshold",
         type=float,
-        default=0.4,
-        help="attention from which on words are linked (0.4: least AER)",
+        default=0.5,
+        help="attention from which on words are linked (0.5: least AER)",
     )
     arguments = parser.parse_args()
     try:
