@@ -30,30 +30,22 @@ Lexicon = dict[str, str]
 
 _ELISION = re.compile(r"\b\w{1,2}['’]|\w+['’]\w+")  # l'eau is eau; don't is no word to look up
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_FACES = [
-    *range(0x1F300, 0x1F5FF),
-    *range(0x1F600, 0x1F64F),
-    *range(0x1F680, 0x1F6C5),
-    *range(0x1F90D, 0x1F9FF),
-]
-_COLOURED = [
-    0x2600,
-    0x2601,
-    0x2602,
-    0x260E,
-    0x263A,
-    0x2665,
-    0x26A0,
-    0x2708,
-    0x270C,
-    0x2714,
-    0x2744,
-    0x2764,
-    0x1F3D6,
-]
-_HANDS, _TONES = (0x1F44B, 0x1F44D, 0x1F44F, 0x1F64F, 0x1F64C, 0x1F4AA), range(0x1F3FB, 0x1F400)
+_BLOCKS = (
+    (0x1F300, 0x1F5FF),
+    (0x1F600, 0x1F64F),
+    (0x1F680, 0x1F6C5),
+    (0x1F90D, 0x1F9FF),
+)  # things, faces, traffic, more
+_PLAIN = "".join(chr(code) for first, last in _BLOCKS for code in range(first, last))
+_COLOURED = "\u2600\u2601\u2602\u260e\u263a\u2665\u26a0\u2708\u270c\u2714\u2744\u2764\U0001f3d6"  # by U+FE0F
+_HANDS = "\U0001f44b\U0001f44d\U0001f44f\U0001f64f\U0001f64c\U0001f4aa"
+_TONES = "".join(map(chr, range(0x1F3FB, 0x1F400)))
 _FLAGS = ("FR", "ES", "GB", "US", "DE", "IT", "MX", "CA", "BE", "CH", "AR", "JP", "BR", "EU")
-_FAMILIES = ("\U0001f468‍\U0001f469‍\U0001f467", "\U0001f469‍\U0001f4bb", "\U0001f3f3️‍\U0001f308")
+_FAMILIES = (
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\U0001f469\u200d\U0001f4bb",
+    "\U0001f3f3\ufe0f\u200d\U0001f308",
+)
 _QUOTES = (('"{}"', '"{}"'), ("“{}”", "« {} »"), ("“{}”", "«{}»"), ("'{}'", "'{}'"))
 
 
@@ -129,11 +121,11 @@ def emoji(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Itera
 def _emoji(chance: random.Random) -> str:
     kind = chance.random()
     if kind < 0.75:
-        return chr(chance.choice(_FACES))
+        return chance.choice(_PLAIN)
     if kind < 0.85:
-        return chr(chance.choice(_COLOURED)) + "\ufe0f"
+        return chance.choice(_COLOURED) + "\ufe0f"
     if kind < 0.92:
-        return chr(chance.choice(_HANDS)) + chr(chance.choice(_TONES))
+        return chance.choice(_HANDS) + chance.choice(_TONES)
     if kind < 0.97:
         return "".join(chr(0x1F1E6 + ord(letter) - ord("A")) for letter in chance.choice(_FLAGS))
     return chance.choice(_FAMILIES)
