@@ -7,8 +7,8 @@ import logging
 import os
 import sys
 import threading
-from queue import Full, Queue
-from typing import TextIO
+from io import FileIO, RawIOBase
+from queue import SimpleQueue
 
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, format_exc_info
@@ -54,10 +54,17 @@ class Writer(logging.Handler):
     As many as `max_waiting` lines wait; those behind are lost, and how many is the next line that is written.
     """
 
-    def __init__(self, stream: TextIO, max_waiting: int = 10_000) -> None:
+    def __init__(self, stream: RawIOBase, max_waiting: int = 10_000) -> None:
+        """Start the thread.
+
+        Args:
+            stream: Without a buffer: the interpreter would wait for the lock of one when it ends.
+        """
         super().__init__()
-        self._stream = stream
-        self._lines: Queue[str | None] = Queue(max_waiting)
+        self._stream, self._max_waiting = stream, max_waiting
+        self._lines: SimpleQueue[str | None] = (
+            SimpleQueue()
+        )  # which a finalizer may log into, in the midst of a line
         self._lost = self._told = 0
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
@@ -65,17 +72,19 @@ class Writer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand a line over; never wait."""
         try:
-            self._lines.put_nowait(self.format(record))
-        except Full:
-            self._lost += 1
+            if self._lines.qsize() < self._max_waiting:
+                self._lines.put(self.format(record))
+            else:
+                self._lost += 1
         except Exception:  # noqa: BLE001 - as in the standard handlers: a line that cannot be made harms nobody
             self.handleError(record)
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # nobody reads any more, and nobody can be told
-                self._stream.write(f"{line}\n{self._loss()}")
-                self._stream.flush()
+            with contextlib.suppress(Exception):  # nobody reads any more, and nobody can be told
+                rest = memoryview(f"{line}\n{self._loss()}".encode(errors="backslashreplace"))
+                while rest:
+                    rest = rest[self._stream.write(rest) :]
 
     def _loss(self) -> str:
         lost = self._lost - self._told  # no lock: only who logs counts up, and at the end the lock is taken
@@ -88,16 +97,15 @@ class Writer(logging.Handler):
         )
 
     def close(self) -> None:
-        """Write what waits, for a moment; then give up."""
-        with contextlib.suppress(Full):
-            self._lines.put(None, timeout=_PATIENCE_SECONDS)
+        """Let what waits be written, for a moment; then give up."""
+        self._lines.put(None)
         self._thread.join(_PATIENCE_SECONDS)
         super().close()
 
 
 def configure(level: str) -> None:
     """Send log lines to standard error: ours from a level on, warnings of others, all in one form."""
-    handler = Writer(sys.stderr)
+    handler = Writer(FileIO(sys.stderr.fileno(), "w", closefd=False))
     handler.addFilter(is_ours)
     handler.setFormatter(formatter(is_terminal=sys.stderr.isatty()))
     root = logging.getLogger()

@@ -119,7 +119,7 @@ def num_candidates(search: Search) -> int:
 
 
 def expand(
-    live: list[Hypothesis], step: Step, search: Search, width: int = 0
+    live: list[Hypothesis], step: Step, search: Search, width: int
 ) -> tuple[list[Hypothesis], list[Hypothesis]]:
     """Return the best continuations of a beam: those that go on, best first, and those that ended.
 

@@ -149,9 +149,7 @@ class Calls:
             self._metrics.handled.labels(*labels, code.name).inc()
             seconds = time.monotonic() - began
             self._metrics.handling_seconds.labels(*labels).observe(seconds)
-            asyncio.get_running_loop().call_soon(
-                record.end, code.name, seconds
-            )  # the caller has waited long enough
+            record.end(code.name, seconds)
 
     @asynccontextmanager
     async def _bounded(

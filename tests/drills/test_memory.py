@@ -21,16 +21,31 @@ from tests.integration.crowds import DIRECTIONS, WORDS
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(3600)]
 CALLS, CALLERS, LONGEST = 20_000, 24, 150  # words: some 200 tokens
 SAMPLES = 200
+FULL = 64  # rows of a batch
 
 
 def any_request(rng: random.Random) -> pb.TranslateRequest:
     """Return a call of any length and direction; some with a beam, some with alignments."""
     source, target = rng.choice(DIRECTIONS)
-    text = " ".join(rng.choices(WORDS[source].split(), k=rng.randint(1, LONGEST)))
+    text = any_text(rng, source, rng.randint(1, LONGEST))
     decoding = pb.DecodingOptions(beam_size=rng.choice([1] * 8 + [2, 4]))
     mode = rng.choice([pb.ALIGNMENT_MODE_UNSPECIFIED] * 3 + [pb.ALIGNMENT_MODE_SOFT])
     output = pb.OutputOptions(alignment=mode)
     return request(text, source=source, target=target, decoding=decoding, output=output)
+
+
+def any_text(rng: random.Random, language: str, words: int) -> str:
+    """Return so many words of a language."""
+    return " ".join(rng.choices(WORDS[language].split(), k=words))
+
+
+async def fill(server: Replica) -> None:
+    """Ask for the largest batch there is: caches grow as they are needed, and a small drill might end before that."""
+    rng, beam = random.Random(2), pb.DecodingOptions(beam_size=4)
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        stub: Any = TranslationServiceStub(channel)
+        calls = (request(any_text(rng, "en", LONGEST), target="fr", decoding=beam) for _ in range(FULL // 4))
+        await asyncio.gather(*(stub.Translate(call, timeout=120) for call in calls))
 
 
 async def use(server: Replica, calls: int) -> tuple[list[float], Counter[str]]:
@@ -61,6 +76,7 @@ def test_memory(tmp_path: Path, scale: Scale) -> None:
     calls = CALLS if scale.is_full else 120
     with load_cores(), replica(tmp_path) as server:
         before = server.footprint
+        asyncio.run(fill(server))
         mebibytes, codes = asyncio.run(use(server, calls))
         after = server.footprint
 
@@ -74,5 +90,5 @@ def test_memory(tmp_path: Path, scale: Scale) -> None:
         }  # fmt: skip
         write("memory", figures)
     assert {"OK": calls} == codes
-    assert spread < (0.05 if scale.is_full else 0.15)  # two per cent are hardly warm
+    assert spread < (0.05 if scale.is_full else 0.1)  # two per cent are hardly warm
     assert after.threads <= before.threads + 8  # of gRPC and of splitting, which come with the first calls

@@ -1,6 +1,6 @@
 """How a log line looks, for people and for collectors."""
 
-import contextlib
+import gc
 import json
 import logging
 import os
@@ -96,7 +96,7 @@ def test_nobody_waits_for_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(logs, "_PATIENCE_SECONDS", 10.0)
     reading, writing = os.pipe()
-    with open(reading, encoding="utf-8") as reader, open(writing, "w", encoding="utf-8") as stream:
+    with open(reading, encoding="utf-8") as reader, open(writing, "wb", buffering=0) as stream:
         writer = logs.Writer(stream, max_waiting=100)
         writer.setFormatter(logging.Formatter("%(message)s"))
         for number in range(3000):  # 3 MB, a pipe holds 64 KiB
@@ -119,31 +119,82 @@ def test_nobody_waits_for_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 3000 == len(written) + sum(lost)
 
 
+PROGRAM = """\
+import logging
+from service import logs
+logs.configure("info")
+log = logging.getLogger("service.x")
+for number in range({count}): log.info("line %d {text}", number)
+"""
+
+
 def test_lines_are_whole_when_a_process_ends() -> None:
     """
     What was logged just before the end is written.
     """
-    program = "import logging; from service import logs; logs.configure('info'); log = logging.getLogger('service.x')\n"
-    program += "for number in range(500): log.info('line %d', number)"
+    program = PROGRAM.format(count=500, text="\u00e9")
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
 
-    assert [f"line {number}" for number in range(500)] == [
+    assert [f"line {number} \u00e9" for number in range(500)] == [
         json.loads(line)["message"] for line in done.stderr.splitlines()
     ]
 
 
+def test_a_process_ends_though_nobody_reads() -> None:
+    """
+    A pipe that is full does not keep a process alive, whatever the interpreter buffers.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    program = PROGRAM.format(count=3000, text="x" * 1000)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert 0 == process.wait(timeout=30)
+
+
 def test_closed_collector(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Lines for a stream that is closed are dropped without a word, and the end comes at once.
+    Lines for a stream that is closed are dropped without a word.
     """
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w", encoding="utf-8") as stream:
+    with open(writing, "wb", buffering=0) as stream:
         writer = logs.Writer(stream)
-        writer.handle(record("nobody is there"))
+        for _ in range(2):
+            writer.handle(record("nobody is there"))
         writer.close()
-        with contextlib.suppress(BrokenPipeError):
-            stream.close()
 
     assert ("", "") == tuple(capsys.readouterr())
+
+
+class Untidy:
+    """Logs when it is thrown away, which may be in the midst of another line."""
+
+    def __init__(self) -> None:
+        self.me = self  # only the garbage collector gets it
+
+    def __del__(self) -> None:
+        logging.getLogger("service.untidy").warning("thrown away")
+
+
+def test_finalizers_may_log() -> None:
+    """
+    A line that is logged while another is handed over stops nobody.
+    """
+    with open(os.devnull, "wb", buffering=0) as stream:
+        writer = logs.Writer(stream)
+        logger = logging.getLogger("service.untidy")
+        logger.addHandler(writer)
+        logger.propagate = False
+        before = gc.get_threshold()
+        gc.set_threshold(3)
+        try:
+            for _ in range(3000):
+                Untidy()
+                logger.warning("a line")
+        finally:
+            gc.set_threshold(*before)
+            logger.removeHandler(writer)
+            writer.close()

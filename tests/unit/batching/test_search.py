@@ -142,7 +142,10 @@ def test_an_improbable_end_is_not_taken() -> None:
     The end counts only among the best continuations, as many as the beam has hypotheses.
     """
     going, ended = expand(
-        [Hypothesis(row=0)], step_of([{11: -0.1, 12: -0.2, EOS_ID: -0.3, 13: -0.4}], num_top=4), Search(2)
+        [Hypothesis(row=0)],
+        step_of([{11: -0.1, 12: -0.2, EOS_ID: -0.3, 13: -0.4}], num_top=4),
+        Search(2),
+        width=0,
     )
 
     assert [[11], [12]] == [hypothesis.ids for hypothesis in going]
@@ -156,7 +159,7 @@ def test_equals_keep_their_order() -> None:
     live = [Hypothesis(row=1, total=-1.0), Hypothesis(row=0, total=-2.0), Hypothesis(row=2, total=-1.0)]
     rows = [{21: -0.5, 22: -0.5}, {11: -1.5, 12: -1.5}, {31: -1.5, 32: -1.0}]
 
-    going, _ = expand(live, step_of(rows, num_top=5), Search(4))
+    going, _ = expand(live, step_of(rows, num_top=5), Search(4), width=0)
 
     assert [[32], [11], [12], [21]] == [hypothesis.ids for hypothesis in going]
 
@@ -170,7 +173,7 @@ def test_the_impossible_comes_last() -> None:
     top = np.array([[11, 12, 13], [21, 22, 23]])
     values = np.array([[-1.0, nothing, nothing], [nothing, nothing, nothing]], np.float32)
 
-    going, _ = expand(live, Step(values, top, values, attention=values), Search(2))
+    going, _ = expand(live, Step(values, top, values, attention=values), Search(2), width=0)
 
     assert [([11], -1.0), ([12], nothing)] == [(hypothesis.ids, hypothesis.total) for hypothesis in going]
 
@@ -179,7 +182,7 @@ def test_a_certainty_above_zero() -> None:
     """
     A log-probability that rounding lifted above 0 goes first, as it was computed, but is counted as 0.
     """
-    going, _ = expand([Hypothesis(row=0)], step_of([{11: 0.0, 12: 1e-7}], num_top=3), Search(2))
+    going, _ = expand([Hypothesis(row=0)], step_of([{11: 0.0, 12: 1e-7}], num_top=3), Search(2), width=0)
 
     assert [([12], 0.0), ([11], 0.0)] == [(hypothesis.ids, hypothesis.total) for hypothesis in going]
 
