@@ -108,6 +108,10 @@ def eflomal_links(gold: list[Gold], pair: str, beside: int) -> list[Links]:
         for texts in islice(chain.from_iterable(map(read_pairs, paths)), beside // len(corpora))
     ]
     lines = [line for line in lines if all(line)]
+    if not lines:
+        raise DataError(
+            f"{data_folder()}: no training pairs of {pair} for eflomal, or fewer wanted than there are corpora"
+        )
     lines += [[" ".join(side).lower() for side in (one.english, one.other)] for one in gold]
     english, other = zip(*lines, strict=True)
     return list(by_eflomal(english, other))[-len(gold) :]
@@ -204,7 +208,8 @@ def main() -> None:
     try:
         served, _ = build(config.read({"bundle": str(arguments.bundle)}, os.environ))
         own = served.bundle.manifest.alignment.threshold
-        measured = list(rates(served.translator, arguments.thresholds or [own], arguments.eflomal))
+        tried = sorted({*(arguments.thresholds or [own]), *([own] if arguments.write else [])})
+        measured = list(rates(served.translator, tried, arguments.eflomal))
     except (DataError, StartupError) as error:
         raise SystemExit(f"error: {error}") from None
     served.loop.close()
@@ -213,8 +218,8 @@ def main() -> None:
         threshold = "" if one.threshold is None else f"{one.threshold:.2f}"
         table.add_row(one.name, one.direction, threshold, f"{one.aer:.1f}", f"{one.low:.1f}-{one.high:.1f}")
     Console().print(table)
-    if arguments.write and (alignment := for_card(measured, own)):
-        add_results(arguments.bundle, checks={"alignment": alignment})
+    if arguments.write:
+        add_results(arguments.bundle, checks={"alignment": for_card(measured, own)})
 
 
 if __name__ == "__main__":

@@ -93,7 +93,11 @@ def read(path: Path) -> list[Point]:
     """
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return sorted((record["tokens"], record["entropy"]) for record in records if "entropy" in record)
+        return sorted(
+            (record["tokens"], record["entropy"])
+            for record in records
+            if "entropy" in record and record["tokens"] > 0
+        )
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -120,11 +124,11 @@ class _Axes:
 def curve_svg(points: Sequence[Point], predictions: Sequence[Prediction]) -> str:
     """Draw the evaluations, the curve and how it goes on, over the logarithm of the tokens."""
     curve = fit(points)
-    first, last = points[0][0], max(points[-1][0], *(one.tokens for one in predictions))
+    shown = [*(tokens for tokens, _ in points), *(one.tokens for one in predictions)]
+    first, last = min(shown), max(shown)
     least = min([curve.at(last), *(one.least for one in predictions)])
-    axes = _Axes(
-        first, last, _grid_line(least, np.floor), _grid_line(max(nats for _, nats in points), np.ceil)
-    )
+    most = max([curve.at(first), *(nats for _, nats in points), *(one.most for one in predictions)])
+    axes = _Axes(first, last, _grid_line(least, np.floor), _grid_line(most, np.ceil))
     title = (
         f"Cross-entropy over tokens: {curve.floor:.2f} + {curve.scale:.2f} (D / 1 M)^-{curve.exponent:.2f}"
     )
@@ -186,7 +190,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         points = read(arguments.metrics)
-        if len(points) < LEAST_POINTS:
+        if min(arguments.predict) <= 0:
+            raise DataError("--predict: want a positive number of tokens")
+        if len({tokens for tokens, _ in points}) < LEAST_POINTS:
             raise DataError(f"{arguments.metrics}: {len(points)} evaluations, a curve needs {LEAST_POINTS}")
         predictions = predict(points, arguments.predict)
         if arguments.svg:

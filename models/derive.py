@@ -10,13 +10,23 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from models.data import MAX_TOKENS, DataError, is_usable, open_tokenizer, read_pairs, save_pairs, shards
+from models.data import (
+    MAX_TOKENS,
+    DataError,
+    check_mark,
+    is_usable,
+    open_tokenizer,
+    read_pairs,
+    save_pairs,
+    shards,
+)
 from models.paths import data_folder, runs_folder, tokenizer_path
+from service.text.normalize import normalize
 from service.text.tokenizer import Tokenizer
 
 SOURCES = ("tatoeba", "news", "terms")  # everyday words; manuals would teach the names of functions
@@ -28,7 +38,8 @@ PAIRS_OF_KIND = 40_000
 Pair = tuple[str, str]  # English, other
 Lexicon = dict[str, str]
 
-_ELISION = re.compile(r"\b\w{1,2}['’]|\w+['’]\w+")  # l'eau is eau; don't is no word to look up
+_CONTRACTION = re.compile(r"\w+['’]\w+")  # "don't" is no word to look up
+_ELISION = re.compile(r"\b\w{1,2}['’]|\w+['’]\w+")  # "l'eau" is "eau"
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _BLOCKS = (
     (0x1F300, 0x1F5FF),
@@ -46,7 +57,7 @@ _FAMILIES = (
     "\U0001f469\u200d\U0001f4bb",
     "\U0001f3f3\ufe0f\u200d\U0001f308",
 )
-_QUOTES = (('"{}"', '"{}"'), ("“{}”", "« {} »"), ("“{}”", "«{}»"), ("'{}'", "'{}'"))
+_QUOTES = (('"{}"', '"{}"'), ('"{}"', "« {} »"), ('"{}"', "«{}»"), ("'{}'", "'{}'"))
 
 
 def lexicon(pairs: Iterable[Pair]) -> Lexicon:
@@ -55,11 +66,11 @@ def lexicon(pairs: Iterable[Pair]) -> Lexicon:
     names: Counter[str] = Counter()  # capital letter although not at the beginning
     together: Counter[Pair] = Counter()
     for pair in pairs:
-        found = [_WORD.findall(_ELISION.sub(" ", side)) for side in pair]
-        english, other = ({word.lower() for word in words} for words in found)
+        found = [[match.group() for match in matches] for matches in _words(pair)]
+        english, other = ({word.lower() for word in of_side} for of_side in found)
         seen[0].update(english)
         seen[1].update(other)
-        names.update({word.lower() for words in found for word in words[1:] if word[0].isupper()})
+        names.update({word.lower() for of_side in found for word in of_side[1:] if word[0].isupper()})
         together.update((e, o) for e in english for o in other)
     dice = {
         pair: 2 * count / (seen[0][pair[0]] + seen[1][pair[1]])
@@ -74,6 +85,16 @@ def lexicon(pairs: Iterable[Pair]) -> Lexicon:
         for e, o in best[0].values()
         if dice[e, o] >= max(LEAST_DICE, NEARLY_BEST * dice[best[1][o]])
     }
+
+
+def _words(pair: Pair) -> tuple[list[re.Match[str]], list[re.Match[str]]]:
+    """Return the words of both sides, in place, without what an apostrophe cuts off."""
+
+    def blank(match: re.Match[str]) -> str:
+        return " " * len(match.group())
+
+    english, other = _CONTRACTION.sub(blank, pair[0]), _ELISION.sub(blank, pair[1])
+    return list(_WORD.finditer(english)), list(_WORD.finditer(other))
 
 
 def _spelt(word: str, names: Counter[str], seen: Counter[str]) -> str:
@@ -94,7 +115,7 @@ def words(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Itera
 
 
 def capitals(pairs: Iterable[Pair], _: Lexicon, chance: random.Random) -> Iterator[Pair]:
-    """Yield short texts in capitals, mostly without their full stop, and some headings with capitals throughout."""
+    """Yield short texts in capitals, mostly without their full stop."""
     for english, other in pairs:
         if chance.random() < 0.7:
             english, other = (side.removesuffix(".") for side in (english, other))
@@ -146,7 +167,7 @@ def quotes(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Iter
 
 def _inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
     """Return both sides with something behind words that translate each other, if there are any."""
-    sides = [{match.group().lower(): match.end() for match in _WORD.finditer(side)} for side in pair]
+    sides = [{match.group().lower(): match.end() for match in matches} for matches in _words(pair)]
     for english, end in sides[0].items():
         other = known.get(english, known.get(english.capitalize(), "")).lower()
         if other in sides[1]:
@@ -162,37 +183,48 @@ KINDS: dict[str, Callable[[Iterable[Pair], Lexicon, random.Random], Iterator[Pai
 
 
 def derive(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> None:
-    """Make all four corpora of every language pair; those that are there already are kept.
+    """Make all four corpora of every language pair that has what they are made of; what is there already is kept.
 
     Raises:
-        DataError: There is nothing to make them of.
+        DataError: There is no shard at all, or one is broken.
     """
-    by_pair: defaultdict[str, list[Path]] = defaultdict(list)
-    for name, paths in shards(folder).items():
-        corpus, _, pair = name.partition(".")
-        if corpus in SOURCES:
-            by_pair[pair] += paths
-    if not by_pair:
-        raise DataError(f"{folder}: none of {', '.join(SOURCES)} there, of which others are made")
-    for pair, paths in sorted(by_pair.items()):
-        if all((packed / f"{kind}.{pair}" / "other_offsets.npy").exists() for kind in KINDS):
+    found = shards(folder)
+    for pair in sorted({name.partition(".")[2] for name in found}):
+        paths = [path for source in SOURCES for path in found.get(f"{source}.{pair}", [])]
+        missing = [
+            kind for kind in KINDS if f"{kind}.{pair}" not in found
+        ]  # a corpus of that name is somebody's own
+        missing = [kind for kind in missing if not (packed / f"{kind}.{pair}" / "other_offsets.npy").exists()]
+        if not paths or not missing:
             continue
         short = [p for path in paths for p in read_pairs(path) if 0 < max(map(len, p)) <= MAX_CHARACTERS]
         random.Random(0).shuffle(short)
         known = lexicon(short)
-        for number, (kind, make) in enumerate(KINDS.items()):
-            made = list(islice(make(short, known, random.Random(number)), PAIRS_OF_KIND))
-            sides = [tokenizer.encode_batch(list(side), threads) for side in zip(*made, strict=True)]
-            usable = [p for p in zip(*sides, strict=True) if is_usable(len(p[0]), len(p[1]), MAX_TOKENS)]
-            save_pairs(packed / f"{kind}.{pair}", usable)
-            print(f"{kind}.{pair}: {len(usable):,} pairs", flush=True)
+        for kind in missing:
+            made = islice(KINDS[kind](short, known, random.Random(kind)), PAIRS_OF_KIND)
+            _save(packed / f"{kind}.{pair}", list(made), tokenizer, threads)
+
+
+def _save(folder: Path, pairs: list[Pair], tokenizer: Tokenizer, threads: int) -> None:
+    """Pack what was made, as a model will be given it; nothing at all is no corpus."""
+    english, other = (
+        tokenizer.encode_batch([normalize(pair[side]) for pair in pairs], threads) for side in (0, 1)
+    )
+    usable = [
+        pair for pair in zip(english, other, strict=True) if is_usable(len(pair[0]), len(pair[1]), MAX_TOKENS)
+    ]
+    if usable:
+        save_pairs(folder, usable)
+        print(f"{folder.name}: {len(usable):,} pairs", flush=True)
 
 
 def main() -> None:
     """Make them of the training data; paths from DRAGOMAN_DATA and DRAGOMAN_RUNS."""
+    packed = runs_folder() / "packed"
     try:
         tokenizer = open_tokenizer(tokenizer_path())
-        derive(data_folder() / "train", runs_folder() / "packed", tokenizer, os.cpu_count() or 1)
+        check_mark(packed, tokenizer_path())
+        derive(data_folder() / "train", packed, tokenizer, os.cpu_count() or 1)
     except (DataError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 

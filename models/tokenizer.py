@@ -36,7 +36,8 @@ def sample(folder: Path, weights: dict[str, float], size: int, seed: int = 1) ->
     chooser = random.Random(seed)
     by_language: dict[str, list[str]] = {}
     found = shards(folder)
-    weights = {name: weight for name, weight in weights.items() if name.partition(".")[0] not in KINDS}
+    made = {name for name in weights.keys() - found.keys() if name.partition(".")[0] in KINDS}
+    weights = {name: weight for name, weight in weights.items() if name not in made}
     if missing := sorted(weights.keys() - found.keys()):
         raise DataError(f"{folder}: no shard of {missing[0]}")
     for name, weight in weights.items():

@@ -9,6 +9,7 @@ import pytest
 from models import tokenizer
 from models.data import DataError, Packed
 from models.derive import KINDS, Lexicon, Pair, capitals, derive, emoji, lexicon, quotes, words
+from service.text.normalize import normalize
 from tests.training.toy import WORDS, Toy
 
 TEXTS: list[Pair] = [
@@ -99,6 +100,7 @@ def test_quotes() -> None:
 
     assert "carpe diem" in made[0][0]
     assert "carpe diem" in made[0][1]
+    assert all(normalize(side) == side for pair in made for side in pair)
     assert len(made) == sum("house" in english or "water" in english.lower() for english, _ in TEXTS)
 
 
@@ -128,14 +130,40 @@ def test_packed_beside_the_others(toy: Toy, tmp_path: Path, capsys: pytest.Captu
     assert WORDS["en"].split().index(english.lower()) == WORDS["fr"].split().index(other.lower())
 
 
+def test_contractions_are_no_words() -> None:
+    """
+    What an apostrophe cuts off is neither looked up nor followed by a sign.
+    """
+    texts = [(f"We'll see you've {word}.", f"Nous verrons que tu l'as {word}.") for word in "abcdefgh"]
+
+    assert not {"ll", "ve", "you", "We", "we"} & lexicon(texts).keys()
+    assert [] == list(quotes(texts, {"ll": "verrons"}, random.Random(1)))
+
+
 def test_nothing_to_make_them_of(toy: Toy, tmp_path: Path) -> None:
     """
-    Without any of the corpora that they are made of, the error names those.
+    Without the corpora that they are made of there are none, and an empty one is never left behind.
     """
     (tmp_path / "laws.en-es.00.tsv.xz").write_bytes(lzma.compress(b"one\tuno"))
+    (tmp_path / "tatoeba.en-fr.00.tsv.xz").write_bytes(lzma.compress(b"one\tun"))
 
-    with pytest.raises(DataError, match="none of tatoeba, news, terms there"):
-        derive(tmp_path, tmp_path / "packed", toy.tokenizer, threads=1)
+    derive(tmp_path, tmp_path / "packed", toy.tokenizer, threads=1)
+
+    made = {path.name for path in (tmp_path / "packed").iterdir()}
+    assert {"words.en-fr", "capitals.en-fr", "emoji.en-fr"} == made
+
+
+def test_own_corpora_stay(toy: Toy, tmp_path: Path) -> None:
+    """
+    Whoever has a corpus of such a name keeps it: it is packed by *data*, and learnt by the tokenizer.
+    """
+    for name in ("tatoeba", "words"):
+        (tmp_path / f"{name}.en-fr.00.tsv.xz").write_bytes(lzma.compress(b"one\tun\ntwo\tdeux"))
+
+    derive(tmp_path, tmp_path / "packed", toy.tokenizer, threads=1)
+
+    assert not (tmp_path / "packed" / "words.en-fr").exists()
+    assert "two" in tokenizer.sample(tmp_path, {"words.en-fr": 1.0}, 2)
 
 
 def test_tokenizer_passes_them_over(tmp_path: Path) -> None:
