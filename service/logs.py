@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import threading
 from io import FileIO, RawIOBase
 from queue import SimpleQueue
@@ -19,6 +18,7 @@ from structlog.typing import Processor
 # once, when grpc is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+_STANDARD_ERROR = 2  # itself: `sys.stderr` has a buffer
 _PATIENCE_SECONDS = 2.0  # with who reads our lines, at the end
 _OF_CALLERS = ("Invalid encoding on", 'Failed "execute_batch"', "'utf-8' codec can't decode byte")
 
@@ -105,9 +105,9 @@ class Writer(logging.Handler):
 
 def configure(level: str) -> None:
     """Send log lines to standard error: ours from a level on, warnings of others, all in one form."""
-    handler = Writer(FileIO(sys.stderr.fileno(), "w", closefd=False))
+    handler = Writer(FileIO(_STANDARD_ERROR, "w", closefd=False))
     handler.addFilter(is_ours)
-    handler.setFormatter(formatter(is_terminal=sys.stderr.isatty()))
+    handler.setFormatter(formatter(is_terminal=os.isatty(_STANDARD_ERROR)))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
