@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from models import safetensors
+from models import recover, safetensors
 
 # What a training needs to go on exactly where it stopped.
 KEYS = {"shape", "guided", "config", "weights", "average", "optimisers"}
@@ -57,11 +57,14 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_average(path: Path) -> dict[str, Tensor]:
-    """Return the averaged weights of a checkpoint, or the weights of a `.safetensors` file.
+    """Return the averaged weights of a checkpoint, or the weights of a `.safetensors` file or a bundle.
 
     Raises:
         CheckpointError: As for `load`.
+        BundleError: The bundle is not whole.
     """
+    if path.is_dir():
+        return recover.weights_of(path)
     if path.suffix != ".safetensors":
         return dict(load(path)["average"])
     try:
@@ -77,7 +80,10 @@ def described(path: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: As for `load`, or a `.safetensors` file that says nothing of them.
+        BundleError: The bundle is not whole.
     """
+    if path.is_dir():
+        return recover.description_of(path)
     if path.suffix != ".safetensors":
         state = load(path)
         return {name: state[name] for name in DESCRIPTION}

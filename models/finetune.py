@@ -1,6 +1,6 @@
 """Teach a finished model your own texts: `python -m models.finetune FILE.tsv --direction en-fr`.
 
-Built upon *train*: the published weights, a short warm-up, low rates, and your sentence pairs in the
+Built upon *train*: published weights, a short warm-up, low rates, and your sentence pairs in the
 place of the corpora. The last lines of the file are never trained on; they show before and after.
 """
 
@@ -29,12 +29,12 @@ from models.settings import Settings, SettingsError
 from models.train import CHECKPOINT, Stop, train
 from models.transformer import Transformer
 from models.validation import DIRECTIONS
-from service.bundle import TOKENIZER
+from service.bundle import MANIFEST, TOKENIZER
 from service.errors import StartupError
 from service.text.tokenizer import Tokenizer
 
 PUBLISHED = ROOT / "checkpoints" / "tiny.safetensors"
-PUBLISHED_TOKENIZER = ROOT / "bundles" / "default" / TOKENIZER  # the one that those weights know
+SERVED = ROOT / "bundles" / "default"  # the same weights, rounded to 8 bits
 CONFIG = ROOT / "configs" / "tiny.toml"
 RECIPE = [  # where a fine-tuning differs from a training; `--set` wins, being said later
     "training.matrix_rate=0.002",  # a tenth: thrice that lowered the loss further, and chrF too, in one trial
@@ -119,27 +119,27 @@ def configuration(
 
 def _state_of(init: Path) -> dict[str, Any]:
     """Return the weights of a file as a checkpoint that has not been trained on anything."""
-    if init.resolve() == PUBLISHED and not init.exists():
-        raise CheckpointError(
-            f"{init}: no such file; a checkout holds the published weights once there are any, and "
-            "`python -m models.checkpoint CHECKPOINT FILE` writes those of a training of yours"
-        )
     known, weights = checkpoint.described(init), checkpoint.load_average(init)
     beginning = {"weights": weights, "average": weights, "tokens": 0, "updates": 0, "seconds": 0.0}
     return known | beginning | {"config": {}}
 
 
+def published() -> Path:
+    """Return what a fine-tuning starts from: the published weights, else those that serve."""
+    return PUBLISHED if PUBLISHED.exists() else SERVED
+
+
 def shared_tokenizer(init: Path) -> Tokenizer:
-    """Return the tokenizer that every run shares; where there is none, it becomes the published one.
+    """Return the tokenizer that every run shares; where there is none, it becomes that of the weights.
 
     Raises:
-        DataError: Another one is there, and the published weights do not know its pieces.
+        DataError: Another one is there, and the weights do not know its pieces.
     """
-    path = tokenizer_path()
+    path, known = tokenizer_path(), (init if init.is_dir() else SERVED) / TOKENIZER
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(PUBLISHED_TOKENIZER, path)
-    elif init.resolve() == PUBLISHED and path.read_bytes() != PUBLISHED_TOKENIZER.read_bytes():
+        shutil.copyfile(known, path)
+    elif (init.is_dir() or init.resolve() == PUBLISHED) and path.read_bytes() != known.read_bytes():
         raise DataError(f"{path}: not the tokenizer of {init.name}, set DRAGOMAN_RUNS to another folder")
     check_mark(runs_folder() / "packed", path)
     return open_tokenizer(path)
@@ -162,7 +162,8 @@ def _begin(run: Path, arguments: argparse.Namespace) -> None:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path / MANIFEST if path.is_dir() else path  # which has the sums of all files of a bundle
+    return hashlib.sha256(content.read_bytes()).hexdigest()
 
 
 def _run_name(arguments: argparse.Namespace) -> str:
@@ -183,7 +184,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("file", type=Path, help="UTF-8, no header, source<TAB>target on every line")
     parser.add_argument("--direction", required=True, choices=["-".join(pair) for pair in DIRECTIONS])
     parser.add_argument(
-        "--init", type=Path, default=PUBLISHED, help="weights to start from (default: the published)"
+        "--init",
+        type=Path,
+        default=published(),
+        help="weights to start from: a checkpoint, a .safetensors file or a bundle (default: %(default)s)",
     )
     parser.add_argument(
         "--run", help="name of the run's folder under DRAGOMAN_RUNS (default: finetuned-FILE)"

@@ -32,6 +32,8 @@ from models.settings import Settings, SettingsError
 from models.trainer import Trainer, Worker
 from models.transformer import Transformer, losses
 from models.validation import Validation
+from service import bundle
+from service.errors import StartupError
 from service.text.tokenizer import Tokenizer
 
 EMBEDDING_PAIRS = 60_000  # of each corpus, for the bilingual start
@@ -94,12 +96,14 @@ def train(
 
     Args:
         run: Folder of this run; a checkpoint in it is resumed.
-        init: Weights to start from when there is no checkpoint yet.
+        init: Weights to start from when there is no checkpoint yet: a checkpoint, a `.safetensors` file, or
+            the directory of a bundle, whose tokens and hours then count as those of this run.
         fused: Compile the network first: two minutes, well spent where bf16 is native.
         validation: What measures the weights now and then (default: the development sets).
 
     Raises:
-        CheckpointError, DataError, SettingsError: As their messages say; the last checkpoint is intact.
+        CheckpointError, DataError, SettingsError, BundleError: As their messages say; the last checkpoint is
+            intact.
     """
     worker = Worker(config.training.precision)
     try:
@@ -131,6 +135,8 @@ def _prepare(trainer: Trainer, path: Path, init: Path | None) -> None:
         trainer.restore(checkpoint.load(path))
     elif init is not None:
         trainer.start_from(checkpoint.load_average(init), str(init))
+        if init.is_dir():
+            trainer.count_on(bundle.load(init).manifest.training)
     else:
         weights = trainer.network.state_dict()
         if trainer.worker.rank == 0:
@@ -205,7 +211,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--run", help="name of the run's folder under DRAGOMAN_RUNS (default: the file's name)"
     )
-    parser.add_argument("--init", type=Path, help="start from the weights in this file")
+    parser.add_argument(
+        "--init", type=Path, help="start from the weights in this file; from a bundle: go on counting, too"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE")
     parser.add_argument(
         "--minutes", type=float, default=math.inf, help="stop then, with a checkpoint (default: never)"
@@ -226,7 +234,7 @@ def main() -> None:
         run = runs_folder() / (arguments.run or arguments.config.stem)
         run.mkdir(parents=True, exist_ok=True)
         train(config, run, stop, arguments.init, fused=not arguments.eager)
-    except (SettingsError, CheckpointError, DataError, OSError) as error:
+    except (SettingsError, CheckpointError, DataError, StartupError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 
 

@@ -148,6 +148,11 @@ class Trainer:
         self.worker.share([p.data for p in self.network.parameters()])
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
 
+    def count_on(self, done: dict[str, Any]) -> None:
+        """Take what a bundle's manifest says of its training as done by this run, and warm up from there."""
+        self.tokens, self.updates = done["target_tokens"], done["updates"]
+        self.seconds, self.warmed_from = 3600.0 * done["hours"], done["updates"]
+
     def rate(self) -> float:
         """Return the factor on both learning rates: warm-up, plateau, linear cool-down."""
         training = self.config.training

@@ -234,20 +234,49 @@ def test_both_parts_need_pairs(held_out: int) -> None:
         split(pairs if held_out != 2 else [("a", "A")] * 3, held_out, Path("own.tsv"))
 
 
-def test_missing_weights_are_explained(main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_explained(main: Main, tmp_path: Path) -> None:
     """
-    Without the published weights, one line says which file is missing and how it comes to be.
+    One line says which file is missing.
     """
     missing = tmp_path / "tiny.safetensors"
-    monkeypatch.setattr(finetune, "PUBLISHED", missing)
 
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit, match=r"^error: .*tiny\.safetensors: No such file or directory$"):
         main("--init", missing)
 
-    message = str(caught.value.code)
-    assert message.startswith(f"error: {missing}: no such file")
-    assert "models.checkpoint" in message
-    assert "\n" not in message
+
+def test_starts_from_what_serves(main: Main, init: Path, toy: Toy, tmp_path: Path) -> None:
+    """
+    A bundle does as well as a file of weights, and the run is bound to it.
+    """
+    runs = toy.fresh_runs(tmp_path / "exporting")
+    said = checkpoint.described(init)
+    weights = checkpoint.load_average(init)
+    config = {"data": {"weights": {"toy.en-fr": 1.0}, "max_tokens": 40, "seed": 1}, "guided": said["guided"]}
+    numbers = dict.fromkeys(("position", "tokens", "updates", "seconds", "warmed_from"), 0)
+    state = said | numbers | {"weights": weights, "average": weights, "optimisers": [], "config": config}
+    served = tmp_path / "bundle"
+    export.export(
+        state, runs / "tokenizer.model", served,
+        precision="fp32", name="toy", version="1", threshold=0.5,
+    )  # fmt: skip
+
+    run = main("--init", served, "--epochs", "1")
+
+    begun = json.loads((run / "finetune.json").read_text())
+    assert bundle.sha256(served / bundle.MANIFEST) == begun["init"]
+    assert asdict(SHAPE) == checkpoint.load(run / "checkpoint.pt")["shape"]
+
+
+def test_the_default_is_what_a_checkout_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Published weights are preferred, being less rounded; without them the default bundle is there.
+    """
+    monkeypatch.setattr(finetune, "PUBLISHED", tmp_path / "tiny.safetensors")
+    assert finetune.SERVED == finetune.published()
+
+    finetune.PUBLISHED.touch()
+
+    assert finetune.published() == finetune.PUBLISHED
 
 
 @pytest.mark.parametrize("content", [b"", b"\x02\0\0\0\0\0\0\0{}"])
@@ -262,7 +291,7 @@ def test_weights_must_say_what_they_are(main: Main, init: Path, content: bytes) 
 
 
 def test_the_published_tokenizer_is_put_in_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, init: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, init: Path, toy: Toy
 ) -> None:
     """
     Who has no tokenizer gets that of the default bundle; another one is not used with the published weights.
@@ -272,9 +301,10 @@ def test_the_published_tokenizer_is_put_in_place(
     opened = finetune.shared_tokenizer(finetune.PUBLISHED)
 
     path = tmp_path / "runs" / "tokenizer.model"
-    assert finetune.PUBLISHED_TOKENIZER.read_bytes() == path.read_bytes()
+    assert (finetune.SERVED / bundle.TOKENIZER).read_bytes() == path.read_bytes()
     assert {"en", "es", "fr"} == opened.languages.keys()
-    monkeypatch.setattr(finetune, "PUBLISHED_TOKENIZER", init)
+    path.write_bytes((toy.runs / "tokenizer.model").read_bytes())
     finetune.shared_tokenizer(init)
-    with pytest.raises(DataError, match="not the tokenizer of"):
-        finetune.shared_tokenizer(finetune.PUBLISHED)
+    for origin in (finetune.PUBLISHED, finetune.SERVED):
+        with pytest.raises(DataError, match="not the tokenizer of"):
+            finetune.shared_tokenizer(origin)

@@ -20,7 +20,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from models import checkpoint, settings, train
+from models import checkpoint, export, settings, train
 from models.batches import Batches
 from models.trainer import Trainer, Worker
 from models.transformer import losses
@@ -185,6 +185,27 @@ def test_a_start_from_weights_warms_up(main: Main, tmp_path: Path) -> None:
 
     trainer = Trainer(settings.read(tmp_path / "toy.toml"), Worker("fp32"))
     assert 0.1 == pytest.approx(trainer.rate())
+
+
+def test_a_start_from_a_bundle_goes_on_counting(main: Main, tmp_path: Path, toy: Toy) -> None:
+    """
+    Who has lost the checkpoints goes on from the bundle: its weights, its tokens and hours, and a warm-up.
+    """
+    first = checkpoint.load(main() / "checkpoint.pt")
+    served = tmp_path / "bundle"
+    export.export(
+        first, toy.runs / "tokenizer.model", served,
+        precision="fp32", name="toy", version="1", threshold=0.5,
+    )  # fmt: skip
+
+    run = main("--init", served, "--minutes", "0", name="next")
+
+    state = checkpoint.load(run / "checkpoint.pt")
+    assert (first["updates"], first["tokens"]) == (state["updates"], state["tokens"])
+    assert first["seconds"] == pytest.approx(state["seconds"], abs=36)  # a manifest has hundredths of hours
+    assert state["updates"] == state["warmed_from"]
+    for weight, value in first["average"].items():
+        assert torch.allclose(value, state["weights"][weight], rtol=1e-6)
 
 
 def test_rates_rise_stay_and_fall(config: Path) -> None:
