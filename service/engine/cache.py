@@ -66,8 +66,8 @@ class Cache:
         length: int = self._block.shape[3]
         return length
 
-    def reserve(self, used: int, rows: int, length: int) -> None:
-        """Have room for some rows of some length, keeping the rows in use.
+    def reserve(self, used: int, rows: int, length: int) -> bool:
+        """Have room for some rows of some length, keeping the rows in use; tell whether the arrays have moved.
 
         Rows grow by sixteens. The length is memory, and changing it copies all rows: it follows what is needed
         up at once, and down when a quarter of it would do.
@@ -76,13 +76,14 @@ class Cache:
         if self.length > wanted > self.length // 4:
             wanted = self.length
         if rows <= capacity and wanted == self.length:
-            return
+            return False
         if rows > capacity:
             capacity = -(-rows // ROWS) * ROWS
         old, kept = self._block, min(wanted, self.length)
         self._memory, self._spare = self._spare, self._memory
         self._block = self._laid_out(capacity, wanted)
         self._block[:, :used, :, :kept] = old[:, :used, :, :kept]
+        return True
 
     def _laid_out(self, rows: int, length: int) -> Kept:
         shape = (len(self._names), rows, self._heads, length, self._width)

@@ -14,6 +14,8 @@ from service.errors import BundleError
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
+Binding = onnxruntime.IOBinding
+
 
 @dataclass(frozen=True)
 class Sessions:

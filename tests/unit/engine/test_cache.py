@@ -38,7 +38,8 @@ def test_reserve_keeps_rows_in_use() -> None:
     cache.reserve(0, 2, 8)
     cache.put([0, 1], filled(2, 8))
 
-    cache.reserve(2, 17, 100)
+    assert cache.reserve(2, 17, 100), "the arrays have moved"
+    assert not cache.reserve(17, 17, 100)
 
     keys, values = (array[:2, :, :8] for _, array in cache.items(17))
     assert (1, 128, 1) == cache.items(17)[0][1].shape[1:]
