@@ -1,7 +1,8 @@
 """Corpora of what texts hold too little of, made from those they hold: `python -m models.derive`.
 
 After *data*, beside *links*. People type single words, lines in capitals and emoji; parliaments hardly do. Four
-small corpora are packed beside the others, for each language pair: `words`, `capitals`, `emoji` and `quotes`.
+small corpora are packed beside the others, for each language pair: `words`, `capitals`, `emoji` and `quotes`. A
+fifth, `names`, has the sentences in which "European Economic Area" and its like are translated, each name seldom.
 Nothing is drawn by the clock: the same shards give the same corpora.
 """
 
@@ -11,8 +12,8 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice, product
 from pathlib import Path
 
 from models.data import (
@@ -29,18 +30,26 @@ from models.paths import data_folder, runs_folder, tokenizer_path
 from service.text.normalize import normalize
 from service.text.tokenizer import Tokenizer
 
-SOURCES = ("tatoeba", "news", "terms")  # everyday words; manuals would teach the names of functions
-MAX_CHARACTERS = 80  # of a side that something is made of
+EVERYDAY = ("tatoeba", "news", "terms")  # manuals would teach the names of functions
+# What has names of institutions.
+FORMAL = ("europarl", "europarl-more", "newscommentary", "news", "un", "terms")
+MAX_CHARACTERS, MAX_NAMED_CHARACTERS = 80, 200  # of a side that something is made of
+LEAST_OF_NAME, MOST_OF_NAME = (
+    5,
+    40,
+)  # sentences: fewer hold no institution, with more one bank would be half of all
 SHORTEST = 3  # words, of texts that are to be seen more often
 LEAST_COUNT, LEAST_DICE = 4, 0.3  # of two words that translate each other
 NEARLY_BEST = 0.6  # "casa" is "house" and "home"
-PAIRS_OF_KIND = 40_000
+PAIRS_OF_KIND = 50_000
+COMMON, COPIES = 2_000, 4  # of the words, which are what people type first
 Pair = tuple[str, str]  # English, other
 Lexicon = dict[str, str]
 
 _CONTRACTION = re.compile(r"\w+['’]\w+")  # "don't" is no word to look up
 _ELISION = re.compile(r"\b\w{1,2}['’]|\w+['’]\w+")  # "l'eau" is "eau"
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_NAME = re.compile(r"\b(?!The )(?:[A-Z][a-z]+ ){2,}[A-Z][a-z]+\b")  # in English, where they have capitals
 _BLOCKS = (
     (0x1F300, 0x1F5FF),
     (0x1F600, 0x1F64F),
@@ -101,11 +110,13 @@ def _spelt(word: str, names: Counter[str], seen: Counter[str]) -> str:
     return word.capitalize() if 2 * names[word] > seen[word] else word
 
 
-def words(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
-    """Yield each word as it is and with a capital, as it stands alone, and the shortest texts."""
+def words(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
+    """Yield each word as it is and with a capital, as it stands alone, the common ones more often, and the shortest texts."""
+    seen = Counter(word for english, _ in pairs for word in set(_WORD.findall(english.lower())))
+    common = {word for word, _ in seen.most_common(COMMON)}
     for english, other in known.items():
-        yield english, other
-        yield english.capitalize(), other.capitalize()
+        spellings = {(english, other), (english.capitalize(), other.capitalize())}
+        yield from sorted(spellings) * (COPIES if english.lower() in common else 1)
     for pair in pairs:
         if max(len(side.split()) for side in pair) <= SHORTEST:
             yield pair
@@ -114,7 +125,7 @@ def words(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Itera
                 yield english, other
 
 
-def capitals(pairs: Iterable[Pair], _: Lexicon, chance: random.Random) -> Iterator[Pair]:
+def capitals(pairs: Collection[Pair], _: Lexicon, chance: random.Random) -> Iterator[Pair]:
     """Yield short texts in capitals, mostly without their full stop."""
     for english, other in pairs:
         if chance.random() < 0.7:
@@ -122,7 +133,7 @@ def capitals(pairs: Iterable[Pair], _: Lexicon, chance: random.Random) -> Iterat
         yield english.upper(), other.upper()
 
 
-def emoji(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
+def emoji(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
     """Yield texts with emoji before, behind or, after words that translate each other, inside; and emoji alone."""
     for english, other in pairs:
         sign = _emoji(chance) * chance.choice((1, 1, 1, 2, 3))
@@ -152,7 +163,7 @@ def _emoji(chance: random.Random) -> str:
     return chance.choice(_FAMILIES)
 
 
-def quotes(pairs: Iterable[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
+def quotes(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
     """Yield texts with some words of another text in quotation marks, which stay as they are."""
     before: Pair = ("carpe diem", "fair play")
     for pair in pairs:
@@ -177,31 +188,46 @@ def _inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
     return None
 
 
-KINDS: dict[str, Callable[[Iterable[Pair], Lexicon, random.Random], Iterator[Pair]]] = {
-    "words": words, "capitals": capitals, "emoji": emoji, "quotes": quotes,
-}  # fmt: skip
+def names(pairs: Collection[Pair], _: Lexicon, __: random.Random) -> Iterator[Pair]:
+    """Yield texts with a name of three words or more, not too rare, that is another in the other language."""
+    named = [{name for name in _NAME.findall(english) if name not in other} for english, other in pairs]
+    there_are = Counter(name for found in named for name in found)
+    left = {name: MOST_OF_NAME for name, count in there_are.items() if count >= LEAST_OF_NAME}
+    for pair, found in zip(pairs, named, strict=True):
+        if any(left.get(name, 0) > 0 for name in found):
+            left |= {name: left.get(name, 0) - 1 for name in found}
+            yield pair
+
+
+Make = Callable[[Collection[Pair], Lexicon, random.Random], Iterator[Pair]]
+OF_EVERYDAY: dict[str, Make] = {"words": words, "capitals": capitals, "emoji": emoji, "quotes": quotes}
+OF_FORMAL: dict[str, Make] = {"names": names}
+KINDS = OF_EVERYDAY | OF_FORMAL
 
 
 def derive(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> None:
-    """Make all four corpora of every language pair that has what they are made of; what is there already is kept.
+    """Make all five corpora of every language pair that has what they are made of; what is there already is kept.
 
     Raises:
         DataError: There is no shard at all, or one is broken.
     """
     found = shards(folder)
-    for pair in sorted({name.partition(".")[2] for name in found}):
-        paths = [path for source in SOURCES for path in found.get(f"{source}.{pair}", [])]
+    made_of = ((OF_EVERYDAY, EVERYDAY, MAX_CHARACTERS), (OF_FORMAL, FORMAL, MAX_NAMED_CHARACTERS))
+    for pair, (kinds, sources, longest) in product(
+        sorted({name.partition(".")[2] for name in found}), made_of
+    ):
+        paths = [path for source in sources for path in found.get(f"{source}.{pair}", [])]
         missing = [
-            kind for kind in KINDS if f"{kind}.{pair}" not in found
+            kind for kind in kinds if f"{kind}.{pair}" not in found
         ]  # a corpus of that name is somebody's own
         missing = [kind for kind in missing if not (packed / f"{kind}.{pair}" / "other_offsets.npy").exists()]
         if not paths or not missing:
             continue
-        short = [p for path in paths for p in read_pairs(path) if 0 < max(map(len, p)) <= MAX_CHARACTERS]
+        short = [p for path in paths for p in read_pairs(path) if 0 < max(map(len, p)) <= longest]
         random.Random(0).shuffle(short)
-        known = lexicon(short)
+        known = lexicon(short) if kinds is OF_EVERYDAY else {}
         for kind in missing:
-            made = islice(KINDS[kind](short, known, random.Random(kind)), PAIRS_OF_KIND)
+            made = islice(kinds[kind](short, known, random.Random(kind)), PAIRS_OF_KIND)
             _save(packed / f"{kind}.{pair}", list(made), tokenizer, threads)
 
 

@@ -2,13 +2,29 @@
 
 import lzma
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from models import derive as derivation
 from models import tokenizer
 from models.data import DataError, Packed
-from models.derive import KINDS, Lexicon, Pair, capitals, derive, emoji, lexicon, quotes, words
+from models.derive import (
+    COPIES,
+    LEAST_OF_NAME,
+    MOST_OF_NAME,
+    OF_EVERYDAY,
+    Lexicon,
+    Pair,
+    capitals,
+    derive,
+    emoji,
+    lexicon,
+    names,
+    quotes,
+    words,
+)
 from service.text.normalize import normalize
 from tests.training.toy import WORDS, Toy
 
@@ -67,6 +83,25 @@ def test_words() -> None:
     assert of_lexicon | of_texts | {(f"{english}.", f"{other}.") for english, other in of_texts} == made
 
 
+def test_common_words_come_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What is often said is what is typed first; a name, which has one spelling, comes once.
+    """
+    monkeypatch.setattr(derivation, "COMMON", 1)
+    texts = [
+        ("Yes, it is an apple from Lyon.", "Oui, c'est une pomme de Lyon."),
+        ("Yes, I know him.", "Oui, je le connais."),
+    ]
+
+    made = Counter(words(texts, {"yes": "oui", "apple": "pomme", "Lyon": "Lyon"}, random.Random(1)))
+
+    assert {
+        ("yes", "oui"): COPIES, ("Yes", "Oui"): COPIES,
+        ("apple", "pomme"): 1, ("Apple", "Pomme"): 1,
+        ("Lyon", "Lyon"): 1,
+    } == made  # fmt: skip
+
+
 def test_capitals() -> None:
     """
     Both sides are in capitals, accents included.
@@ -104,6 +139,37 @@ def test_quotes() -> None:
     assert len(made) == sum("house" in english or "water" in english.lower() for english, _ in TEXTS)
 
 
+def test_names() -> None:
+    """
+    A name of three words that is another in the other language is kept, some times; one that stays, or is rare, is none.
+    """
+    bank = ("The European Central Bank waits.", "La Banque centrale européenne attend.")
+    stays = ("We met Jean Claude Martin.", "Nous avons vu Jean Claude Martin.")
+    short = ("The Central Bank waits.", "La Banque centrale attend.")
+    area = ("The European Economic Area grows.", "L'Espace économique européen grandit.")
+
+    rare = ("The Royal Mint Museum opens.", "Le musée de la Monnaie ouvre.")
+
+    made = Counter(names([bank] * 100 + [stays, short, area] * LEAST_OF_NAME + [rare], {}, random.Random(1)))
+
+    assert {bank: MOST_OF_NAME, area: LEAST_OF_NAME} == made
+
+
+def test_names_are_of_formal_texts(toy: Toy, tmp_path: Path) -> None:
+    """
+    They are made of parliaments and news, whatever else is there.
+    """
+    line = "The European Central Bank waits.\tLa Banque centrale européenne attend.\n" * LEAST_OF_NAME
+    (tmp_path / "europarl.en-fr.00.tsv.xz").write_bytes(lzma.compress(line.encode()))
+    (tmp_path / "tatoeba.en-es.00.tsv.xz").write_bytes(lzma.compress(line.encode()))
+
+    derive(tmp_path, tmp_path / "packed", toy.tokenizer, threads=1)
+
+    made = {path.name for path in (tmp_path / "packed").iterdir()}
+    assert "names.en-fr" in made
+    assert "names.en-es" not in made
+
+
 def test_packed_beside_the_others(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     Every kind of every pair is packed like any corpus, the same each time, and kept once it is there.
@@ -120,9 +186,9 @@ def test_packed_beside_the_others(toy: Toy, tmp_path: Path, capsys: pytest.Captu
     derive(source, tmp_path / "first", toy.tokenizer, threads=1)
 
     assert "" == capsys.readouterr().out
-    assert {f"{kind}.en-fr" for kind in KINDS} == {path.name for path in (tmp_path / "first").iterdir()}
-    assert all(f"{kind}.en-fr: " in told for kind in KINDS)
-    for kind in KINDS:
+    assert {f"{kind}.en-fr" for kind in OF_EVERYDAY} == {path.name for path in (tmp_path / "first").iterdir()}
+    assert all(f"{kind}.en-fr: " in told for kind in OF_EVERYDAY)
+    for kind in OF_EVERYDAY:
         one, again = (Packed.open(tmp_path / folder / f"{kind}.en-fr") for folder in ("first", "second"))
         assert list(one.english) == list(again.english)
     first = Packed.open(tmp_path / "first" / "words.en-fr").pair(0)
