@@ -141,7 +141,8 @@ def curve_svg(points: Sequence[Point], predictions: Sequence[Prediction]) -> str
         x, low, high = (px(length) for length in (axes.x(one.tokens), axes.y(one.least), axes.y(one.most)))
         parts.append(f'<path stroke="{_CURVE}" stroke-width="2" d="M{x} {low}V{high}"/>')
         label = f"{_short(one.tokens)}: {one.nats:.2f}"
-        attributes = f'font-size="{SMALL}" fill="{INK}" text-anchor="middle"'
+        anchor = "end" if one.tokens == last else "start"  # on the side where no evaluation lies
+        attributes = f'font-size="{SMALL}" fill="{INK}" text-anchor="{anchor}"'
         parts.append(text(axes.x(one.tokens), axes.y(one.most) - 8, label, attributes))
     return "\n".join([*parts, "</svg>", ""])
 

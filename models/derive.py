@@ -34,10 +34,8 @@ EVERYDAY = ("tatoeba", "news", "terms")  # manuals would teach the names of func
 # What has names of institutions.
 FORMAL = ("europarl", "europarl-more", "newscommentary", "news", "un", "terms")
 MAX_CHARACTERS, MAX_NAMED_CHARACTERS = 80, 200  # of a side that something is made of
-LEAST_OF_NAME, MOST_OF_NAME = (
-    5,
-    40,
-)  # sentences: fewer hold no institution, with more one bank would be half of all
+# Sentences with a name: fewer hold no institution, and with more one bank would be half of all.
+LEAST_OF_NAME, MOST_OF_NAME = 5, 40
 SHORTEST = 3  # words, of texts that are to be seen more often
 LEAST_COUNT, LEAST_DICE = 4, 0.3  # of two words that translate each other
 NEARLY_BEST = 0.6  # "casa" is "house" and "home"

@@ -90,14 +90,15 @@ class Every:
 
 def train(
     config: Settings, run: Path, stop: Stop, init: Path | None = None,
-    *, fused: bool = True, validation: Validate | None = None,
+    *, counts_on: bool = False, fused: bool = True, validation: Validate | None = None,
 ) -> None:  # fmt: skip
     """Train until the configured number of tokens, or until told to stop.
 
     Args:
         run: Folder of this run; a checkpoint in it is resumed.
-        init: Weights to start from when there is no checkpoint yet: a checkpoint, a `.safetensors` file, or
-            the directory of a bundle, whose tokens and hours then count as those of this run.
+        init: Weights to start from when there is no checkpoint yet: of a checkpoint, a `.safetensors` file or a
+            bundle.
+        counts_on: The tokens and hours of a bundle count as those of this run, which goes on where it stopped.
         fused: Compile the network first: two minutes, well spent where bf16 is native.
         validation: What measures the weights now and then (default: the development sets).
 
@@ -110,7 +111,7 @@ def train(
         tokenizer = _tokenizer(config)
         validation = validation or Validation(data_folder() / "dev", tokenizer)
         trainer = Trainer(config, worker)
-        _prepare(trainer, run / CHECKPOINT, init)
+        _prepare(trainer, run / CHECKPOINT, init, counts_on=counts_on)
         stream = _stream(trainer, tokenizer)
         if worker.rank == 0:
             (run / "config.json").write_text(json.dumps(config.to_dict(), indent=1))
@@ -129,13 +130,13 @@ def _tokenizer(config: Settings) -> Tokenizer:
     return tokenizer
 
 
-def _prepare(trainer: Trainer, path: Path, init: Path | None) -> None:
+def _prepare(trainer: Trainer, path: Path, init: Path | None, *, counts_on: bool) -> None:
     """Resume, or start from given weights, or from bilingual embeddings."""
     if path.exists():
         trainer.restore(checkpoint.load(path))
     elif init is not None:
         trainer.start_from(checkpoint.load_average(init), str(init))
-        if init.is_dir():
+        if counts_on and init.is_dir():
             trainer.count_on(bundle.load(init).manifest.training)
     else:
         weights = trainer.network.state_dict()
@@ -233,7 +234,7 @@ def main() -> None:
         config = settings.read(arguments.config, arguments.set)
         run = runs_folder() / (arguments.run or arguments.config.stem)
         run.mkdir(parents=True, exist_ok=True)
-        train(config, run, stop, arguments.init, fused=not arguments.eager)
+        train(config, run, stop, arguments.init, counts_on=True, fused=not arguments.eager)
     except (SettingsError, CheckpointError, DataError, StartupError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -246,13 +246,13 @@ def test_missing_weights_are_explained(main: Main, tmp_path: Path) -> None:
 
 def test_starts_from_what_serves(main: Main, init: Path, toy: Toy, tmp_path: Path) -> None:
     """
-    A bundle does as well as a file of weights, and the run is bound to it.
+    A bundle does as well as a file of weights, and the run is bound to it, whatever it had learnt before.
     """
     runs = toy.fresh_runs(tmp_path / "exporting")
     said = checkpoint.described(init)
     weights = checkpoint.load_average(init)
     config = {"data": {"weights": {"toy.en-fr": 1.0}, "max_tokens": 40, "seed": 1}, "guided": said["guided"]}
-    numbers = dict.fromkeys(("position", "tokens", "updates", "seconds", "warmed_from"), 0)
+    numbers = dict.fromkeys(("position", "tokens", "updates", "seconds", "warmed_from"), 10**9)
     state = said | numbers | {"weights": weights, "average": weights, "optimisers": [], "config": config}
     served = tmp_path / "bundle"
     export.export(
@@ -264,7 +264,10 @@ def test_starts_from_what_serves(main: Main, init: Path, toy: Toy, tmp_path: Pat
 
     begun = json.loads((run / "finetune.json").read_text())
     assert bundle.sha256(served / bundle.MANIFEST) == begun["init"]
-    assert asdict(SHAPE) == checkpoint.load(run / "checkpoint.pt")["shape"]
+    learnt = checkpoint.load(run / "checkpoint.pt")
+    assert asdict(SHAPE) == learnt["shape"]
+    assert 0 < learnt["tokens"] < 10**9
+    assert not torch.equal(weights["decoder_norm.weight"], learnt["weights"]["decoder_norm.weight"])
 
 
 def test_the_default_is_what_a_checkout_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
