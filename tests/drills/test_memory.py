@@ -53,14 +53,19 @@ async def use(server: Replica, calls: int) -> tuple[list[float], Counter[str]]:
     rng, mebibytes, codes = random.Random(1), list[float](), Counter[str]()
     numbers = itertools.count(1)
 
+    started = 0
+
     async def caller(stub: Any) -> None:
+        nonlocal started
         while (number := next(numbers)) <= calls:
+            started = number
             try:
                 await stub.Translate(any_request(rng), timeout=120)
                 codes["OK"] += 1
             except grpc.aio.AioRpcError as error:
                 codes[error.code().name] += 1
-            if number % max(1, calls // SAMPLES) == 0:
+            # When the last have begun, callers go, and some of the memory with them.
+            if started < calls and number % max(1, calls // SAMPLES) == 0:
                 mebibytes.append(server.footprint.resident_mebibytes)
 
     async with grpc.aio.insecure_channel(server.address) as channel:
