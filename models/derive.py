@@ -1,9 +1,9 @@
 """Corpora of what texts hold too little of, made from those they hold: `python -m models.derive`.
 
-After *data*, beside *links*. People type single words, lines in capitals and emoji; parliaments hardly do. Four
-small corpora are packed beside the others, for each language pair: `words`, `capitals`, `emoji` and `quotes`. A
-fifth, `names`, has the sentences in which "European Economic Area" and its like are translated, each name seldom.
-Nothing is drawn by the clock: the same shards give the same corpora.
+After *data*, beside *links*. People type single words, lines in capitals and emoji; parliaments hardly do. Small
+corpora are packed beside the others, for each language pair: `words`, `capitals`, `emoji` and `quotes`, then `phrases`
+such as "annual report", whose words change places. `names` has the sentences in which "European Economic Area" and
+its like are translated, each name seldom. Nothing is drawn by the clock: the same shards give the same corpora.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import islice, product
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice, product
 from pathlib import Path
 
 from models.data import (
@@ -26,27 +28,24 @@ from models.data import (
     save_pairs,
     shards,
 )
+from models.lexicon import Lexicon, Pair, lexicon, phrases, places, words
 from models.paths import data_folder, runs_folder, tokenizer_path
 from service.text.normalize import normalize
 from service.text.tokenizer import Tokenizer
 
-EVERYDAY = ("tatoeba", "news", "terms")  # manuals would teach the names of functions
+# Manuals would teach the names of functions.
+EVERYDAY = ("tatoeba", "news", "terms")
+PROSE = (
+    "tatoeba", "news", "web", "europarl", "europarl-more", "newscommentary", "un", "textbooks", "encyclopedia",
+)  # fmt: skip
 # What has names of institutions.
 FORMAL = ("europarl", "europarl-more", "newscommentary", "news", "un", "terms")
-MAX_CHARACTERS, MAX_NAMED_CHARACTERS = 80, 200  # of a side that something is made of
 # Sentences with a name: fewer hold no institution, and with more one bank would be half of all.
 LEAST_OF_NAME, MOST_OF_NAME = 5, 40
 SHORTEST = 3  # words, of texts that are to be seen more often
-LEAST_COUNT, LEAST_DICE = 4, 0.3  # of two words that translate each other
-NEARLY_BEST = 0.6  # "casa" is "house" and "home"
-PAIRS_OF_KIND = 50_000
+PAIRS_OF_KIND = 80_000
 COMMON, COPIES = 2_000, 4  # of the words, which are what people type first
-Pair = tuple[str, str]  # English, other
-Lexicon = dict[str, str]
 
-_CONTRACTION = re.compile(r"\w+['’]\w+")  # "don't" is no word to look up
-_ELISION = re.compile(r"\b\w{1,2}['’]|\w+['’]\w+")  # "l'eau" is "eau"
-_WORD = re.compile(r"[^\W\d_]{2,}")
 _NAME = re.compile(r"\b(?!The )(?:[A-Z][a-z]+ ){2,}[A-Z][a-z]+\b")  # in English, where they have capitals
 _BLOCKS = (
     (0x1F300, 0x1F5FF),
@@ -67,54 +66,12 @@ _FAMILIES = (
 _QUOTES = (('"{}"', '"{}"'), ('"{}"', "« {} »"), ('"{}"', "«{}»"), ("'{}'", "'{}'"))
 
 
-def lexicon(pairs: Iterable[Pair]) -> Lexicon:
-    """Return English words and what they become: the best by Dice's coefficient, if they are nearly its best too."""
-    seen: tuple[Counter[str], Counter[str]] = Counter(), Counter()
-    names: Counter[str] = Counter()  # capital letter although not at the beginning
-    together: Counter[Pair] = Counter()
-    for pair in pairs:
-        found = [[match.group() for match in matches] for matches in _words(pair)]
-        english, other = ({word.lower() for word in of_side} for of_side in found)
-        seen[0].update(english)
-        seen[1].update(other)
-        names.update({word.lower() for of_side in found for word in of_side[1:] if word[0].isupper()})
-        together.update((e, o) for e in english for o in other)
-    dice = {
-        pair: 2 * count / (seen[0][pair[0]] + seen[1][pair[1]])
-        for pair, count in together.items()
-        if count >= LEAST_COUNT
-    }
-    best: tuple[dict[str, Pair], dict[str, Pair]] = {}, {}
-    for pair in sorted(dice, key=lambda pair: (dice[pair], pair)):
-        best[0][pair[0]] = best[1][pair[1]] = pair
-    return {
-        _spelt(e, names, seen[0]): _spelt(o, names, seen[1])
-        for e, o in best[0].values()
-        if dice[e, o] >= max(LEAST_DICE, NEARLY_BEST * dice[best[1][o]])
-    }
-
-
-def _words(pair: Pair) -> tuple[list[re.Match[str]], list[re.Match[str]]]:
-    """Return the words of both sides, in place, without what an apostrophe cuts off."""
-
-    def blank(match: re.Match[str]) -> str:
-        return " " * len(match.group())
-
-    english, other = _CONTRACTION.sub(blank, pair[0]), _ELISION.sub(blank, pair[1])
-    return list(_WORD.finditer(english)), list(_WORD.finditer(other))
-
-
-def _spelt(word: str, names: Counter[str], seen: Counter[str]) -> str:
-    return word.capitalize() if 2 * names[word] > seen[word] else word
-
-
-def words(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
+def single_words(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
     """Yield each word as it is and with a capital, as it stands alone, the common ones more often, and the shortest texts."""
-    seen = Counter(word for english, _ in pairs for word in set(_WORD.findall(english.lower())))
+    seen = Counter(word for english, _ in pairs for word in set(words(english.lower())))
     common = {word for word, _ in seen.most_common(COMMON)}
-    for english, other in known.items():
-        spellings = {(english, other), (english.capitalize(), other.capitalize())}
-        yield from sorted(spellings) * (COPIES if english.lower() in common else 1)
+    for pair in known.items():
+        yield from _spellings(pair) * (COPIES if pair[0].lower() in common else 1)
     for pair in pairs:
         if max(len(side.split()) for side in pair) <= SHORTEST:
             yield pair
@@ -123,7 +80,20 @@ def words(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> Ite
                 yield english, other
 
 
-def capitals(pairs: Collection[Pair], _: Lexicon, chance: random.Random) -> Iterator[Pair]:
+def _spellings(pair: Pair) -> list[Pair]:
+    """Return both sides as they are, and twice as they begin a line, which cuts a word into more pieces."""
+    capital = (pair[0][0].upper() + pair[0][1:], pair[1][0].upper() + pair[1][1:])
+    return [pair] if pair == capital else [pair, capital, capital]
+
+
+def short_phrases(pairs: Collection[Pair], known: Lexicon, _: random.Random) -> Iterator[Pair]:
+    """Yield phrases as they are and with a capital, without those that stay the same: copying is learnt soon enough."""
+    for pair in phrases(pairs, known):
+        if pair[0].lower() != pair[1].lower():
+            yield from _spellings(pair)
+
+
+def capitals(pairs: Collection[Pair], chance: random.Random) -> Iterator[Pair]:
     """Yield short texts in capitals, mostly without their full stop."""
     for english, other in pairs:
         if chance.random() < 0.7:
@@ -165,7 +135,7 @@ def quotes(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> It
     """Yield texts with some words of another text in quotation marks, which stay as they are."""
     before: Pair = ("carpe diem", "fair play")
     for pair in pairs:
-        foreign = " ".join(_WORD.findall(chance.choice(before))[:3])
+        foreign = " ".join(words(chance.choice(before))[:3])
         before = pair
         style = chance.choice(_QUOTES)
         if foreign and (
@@ -176,7 +146,7 @@ def quotes(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> It
 
 def _inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
     """Return both sides with something behind words that translate each other, if there are any."""
-    sides = [{match.group().lower(): match.end() for match in matches} for matches in _words(pair)]
+    sides = [{match.group().lower(): match.end() for match in matches} for matches in places(pair)]
     for english, end in sides[0].items():
         other = known.get(english, known.get(english.capitalize(), "")).lower()
         if other in sides[1]:
@@ -186,7 +156,7 @@ def _inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
     return None
 
 
-def names(pairs: Collection[Pair], _: Lexicon, __: random.Random) -> Iterator[Pair]:
+def names(pairs: Collection[Pair], _: random.Random) -> Iterator[Pair]:
     """Yield texts with a name of three words or more, not too rare, that is another in the other language."""
     named = [{name for name in _NAME.findall(english) if name not in other} for english, other in pairs]
     there_are = Counter(name for found in named for name in found)
@@ -197,35 +167,78 @@ def names(pairs: Collection[Pair], _: Lexicon, __: random.Random) -> Iterator[Pa
             yield pair
 
 
-Make = Callable[[Collection[Pair], Lexicon, random.Random], Iterator[Pair]]
-OF_EVERYDAY: dict[str, Make] = {"words": words, "capitals": capitals, "emoji": emoji, "quotes": quotes}
-OF_FORMAL: dict[str, Make] = {"names": names}
-KINDS = OF_EVERYDAY | OF_FORMAL
+Make = Callable[[random.Random], Iterator[Pair]]
+
+
+def _of_everyday(pairs: Collection[Pair]) -> dict[str, Make]:
+    known = lexicon(pairs)
+    return {
+        "words": partial(single_words, pairs, known),
+        "capitals": partial(capitals, pairs),
+        "emoji": partial(emoji, pairs, known),
+        "quotes": partial(quotes, pairs, known),
+    }
+
+
+def _of_prose(pairs: Collection[Pair]) -> dict[str, Make]:
+    return {"phrases": partial(short_phrases, pairs, lexicon(pairs))}
+
+
+def _of_formal(pairs: Collection[Pair]) -> dict[str, Make]:
+    return {"names": partial(names, pairs)}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Corpora that are made of the same texts."""
+
+    kinds: tuple[str, ...]
+    sources: tuple[str, ...]
+    longest: int  # characters of a side
+    most: int  # pairs of a source
+    makers: Callable[[Collection[Pair]], Mapping[str, Make]]
+
+    def texts(self, found: Mapping[str, Sequence[Path]], pair: str) -> list[Pair]:
+        """Read what they are made of from the shards of a language pair."""
+        read = (
+            chain.from_iterable(map(read_pairs, found.get(f"{source}.{pair}", []))) for source in self.sources
+        )
+        return [
+            text
+            for of_source in read
+            for text in islice((p for p in of_source if 0 < max(map(len, p)) <= self.longest), self.most)
+        ]
+
+
+GROUPS = (
+    Group(("words", "capitals", "emoji", "quotes"), EVERYDAY, 80, 10**9, _of_everyday),
+    Group(("phrases",), PROSE, 120, 80_000, _of_prose),
+    Group(("names",), FORMAL, 200, 10**9, _of_formal),
+)
+KINDS = tuple(kind for group in GROUPS for kind in group.kinds)
 
 
 def derive(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> None:
-    """Make all five corpora of every language pair that has what they are made of; what is there already is kept.
+    """Make the corpora of every language pair that has what they are made of; what is there already is kept.
 
     Raises:
         DataError: There is no shard at all, or one is broken.
     """
     found = shards(folder)
-    made_of = ((OF_EVERYDAY, EVERYDAY, MAX_CHARACTERS), (OF_FORMAL, FORMAL, MAX_NAMED_CHARACTERS))
-    for pair, (kinds, sources, longest) in product(
-        sorted({name.partition(".")[2] for name in found}), made_of
-    ):
-        paths = [path for source in sources for path in found.get(f"{source}.{pair}", [])]
+    for pair, group in product(sorted({name.partition(".")[2] for name in found}), GROUPS):
         missing = [
-            kind for kind in kinds if f"{kind}.{pair}" not in found
-        ]  # a corpus of that name is somebody's own
-        missing = [kind for kind in missing if not (packed / f"{kind}.{pair}" / "other_offsets.npy").exists()]
-        if not paths or not missing:
+            kind
+            for kind in group.kinds
+            if f"{kind}.{pair}" not in found  # a corpus of that name is somebody's own
+            and not (packed / f"{kind}.{pair}" / "other_offsets.npy").exists()
+        ]
+        texts = group.texts(found, pair) if missing else []
+        if not texts:
             continue
-        short = [p for path in paths for p in read_pairs(path) if 0 < max(map(len, p)) <= longest]
-        random.Random(0).shuffle(short)
-        known = lexicon(short) if kinds is OF_EVERYDAY else {}
+        random.Random(0).shuffle(texts)
+        makers = group.makers(texts)
         for kind in missing:
-            made = islice(kinds[kind](short, known, random.Random(kind)), PAIRS_OF_KIND)
+            made = islice(makers[kind](random.Random(kind)), PAIRS_OF_KIND)
             _save(packed / f"{kind}.{pair}", list(made), tokenizer, threads)
 
 

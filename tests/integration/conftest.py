@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import pytest_asyncio
 
 from service import config
@@ -59,3 +61,9 @@ async def server() -> AsyncIterator[Running]:
     """Return a server with default settings."""
     async with running() as default:
         yield default
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """Return where the keys of a server are, or will be."""
+    return tmp_path / "keys.json"

@@ -14,17 +14,15 @@ from models.derive import (
     COPIES,
     LEAST_OF_NAME,
     MOST_OF_NAME,
-    OF_EVERYDAY,
-    Lexicon,
-    Pair,
     capitals,
     derive,
     emoji,
-    lexicon,
     names,
     quotes,
-    words,
+    short_phrases,
+    single_words,
 )
+from models.lexicon import Lexicon, Pair, lexicon, phrases
 from service.text.normalize import normalize
 from tests.training.toy import WORDS, Toy
 
@@ -42,6 +40,7 @@ TEXTS: list[Pair] = [
     ("I love Marseille.", "J'aime Marseille."),
     ("They built Marseille.", "Ils ont bâti Marseille."),
 ]
+OF_EVERYDAY = ("words", "capitals", "emoji", "quotes")
 KNOWN: Lexicon = {"house": "maison", "water": "eau"}
 
 
@@ -76,7 +75,7 @@ def test_words() -> None:
     """
     Each word comes as it is and with a capital; the shortest texts, also without their mark.
     """
-    made = set(words(TEXTS * 9, KNOWN, random.Random(1)))
+    made = set(single_words(TEXTS * 9, KNOWN, random.Random(1)))
 
     of_lexicon = {("house", "maison"), ("House", "Maison"), ("water", "eau"), ("Water", "Eau")}
     of_texts = {("Give me water", "Donne-moi de l'eau"), ("I love Marseille", "J'aime Marseille")}
@@ -93,20 +92,75 @@ def test_common_words_come_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Yes, I know him.", "Oui, je le connais."),
     ]
 
-    made = Counter(words(texts, {"yes": "oui", "apple": "pomme", "Lyon": "Lyon"}, random.Random(1)))
+    made = Counter(single_words(texts, {"yes": "oui", "apple": "pomme", "Lyon": "Lyon"}, random.Random(1)))
 
     assert {
-        ("yes", "oui"): COPIES, ("Yes", "Oui"): COPIES,
-        ("apple", "pomme"): 1, ("Apple", "Pomme"): 1,
+        ("yes", "oui"): COPIES, ("Yes", "Oui"): 2 * COPIES,
+        ("apple", "pomme"): 1, ("Apple", "Pomme"): 2,
         ("Lyon", "Lyon"): 1,
     } == made  # fmt: skip
+
+
+PROSE: list[Pair] = [
+    ("The annual report is late.", "Le rapport annuel est en retard."),
+    ("An annual report has pages.", "Un rapport annuel a des pages."),
+    ("We read the annual report twice.", "Nous lisons le rapport annuel deux fois."),
+    ("Every report is annual.", "Chaque rapport est annuel."),
+    ("His annual, very long report bores.", "Son rapport annuel, très long, ennuie."),
+]
+
+
+def test_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Words that stand together on both sides are a phrase, in the order of each language; one seen once is none.
+    """
+    monkeypatch.setattr("models.lexicon.LIGHT", 0)
+    known = {"annual": "annuel", "report": "rapport", "read": "lisons", "late": "retard", "twice": "fois"}
+
+    found = list(phrases(PROSE, known))
+
+    assert [("annual report", "rapport annuel")] == found
+
+
+def test_phrases_hold_no_other_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A span in which the translation of a word outside the run stands, or a word that stands there twice, is passed over.
+    """
+    monkeypatch.setattr("models.lexicon.LIGHT", 0)
+    between = [("big dogs bark", "gros aboient chiens")] * 3
+    twice = [("red wine", "vin vin rouge")] * 3
+    known = {"big": "gros", "dogs": "chiens", "bark": "aboient", "red": "rouge", "wine": "vin"}
+
+    assert {"big dogs bark", "dogs bark"} == {english for english, _ in phrases(between + twice, known)}
+
+
+def test_phrases_begin_with_no_light_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The most common words are at neither end: "of the report" is no heading.
+    """
+    monkeypatch.setattr("models.lexicon.LIGHT", 1)
+
+    assert [] == list(phrases(PROSE, {"annual": "annuel", "report": "rapport"}))
+
+
+def test_phrases_in_two_spellings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Each comes as it is, and with a capital as a heading has it; one that stays the same is left out.
+    """
+    monkeypatch.setattr("models.lexicon.LIGHT", 0)
+    texts = PROSE + [("Open source helps.", "L'open source aide.")] * 2
+    known = {"annual": "annuel", "report": "rapport", "open": "open", "source": "source"}
+
+    made = Counter(short_phrases(texts, known, random.Random(1)))
+
+    assert {("annual report", "rapport annuel"): 1, ("Annual report", "Rapport annuel"): 2} == made
 
 
 def test_capitals() -> None:
     """
     Both sides are in capitals, accents included.
     """
-    made = list(capitals(TEXTS, KNOWN, random.Random(1)))
+    made = list(capitals(TEXTS, random.Random(1)))
 
     assert len(TEXTS) == len(made)
     assert all(side == side.upper() for pair in made for side in pair)
@@ -150,7 +204,7 @@ def test_names() -> None:
 
     rare = ("The Royal Mint Museum opens.", "Le musée de la Monnaie ouvre.")
 
-    made = Counter(names([bank] * 100 + [stays, short, area] * LEAST_OF_NAME + [rare], {}, random.Random(1)))
+    made = Counter(names([bank] * 100 + [stays, short, area] * LEAST_OF_NAME + [rare], random.Random(1)))
 
     assert {bank: MOST_OF_NAME, area: LEAST_OF_NAME} == made
 

@@ -20,33 +20,23 @@ import torch
 from models.batches import collate
 from models.checkpoint import CheckpointError
 from models.data import DataError
-from models.export import PAIRS, add_results, averaged_network, exchange, export
+from models.export import PAIRS, add_results, averaged_network, exchange
 from models.quantize import LARGEST_WEIGHT
-from models.transformer import Transformer
 from models.validation import greedy
 from service import bundle
 from service.bundle import Bundle
 from service.engine.runner import Runner
 from service.engine.session import open_sessions
 from service.text.tokenizer import BOS_ID, EOS_ID
-from tests.training.toy import GUIDED, SHAPE, Toy
+from tests.training.toy import SHAPE, Toy, random_state, write_bundle
 
 LIMIT = 20
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Any]:
-    """Return a checkpoint of random weights."""
-    torch.manual_seed(11)
-    network = Transformer(SHAPE, GUIDED)
-    added = ("output.weight", "down.weight")  # larger, or the network repeats what it reads
-    weights = {name: (6 if name.endswith(added) else 1) * w for name, w in network.state_dict().items()}
-    data = {"weights": {"toy.en-fr": 1.0, "toy.en-es": 1.0}, "max_tokens": 40, "seed": 1}
-    return {
-        "shape": SHAPE.to_dict(), "guided": [asdict(guide) for guide in GUIDED], "config": {"data": data},
-        "weights": {name: torch.zeros_like(value) for name, value in weights.items()}, "average": weights,
-        "optimisers": [], "position": 9, "tokens": 1234, "updates": 5, "seconds": 1800.0, "warmed_from": 0,
-    }  # fmt: skip
+    """Return a checkpoint of random weights, some louder, or the network repeats what it reads."""
+    return random_state(11, louder={"output.weight": 6, "down.weight": 6})
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +47,10 @@ def exported(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DRAGOMAN_RUNS", str(toy.runs))
         folder = tmp_path_factory.mktemp("bundles")
-        yield {precision: write(state, toy, folder / precision, precision) for precision in ("fp32", "int8")}
-
-
-def write(state: dict[str, Any], toy: Toy, folder: Path, precision: str = "fp32") -> Bundle:
-    """Export a checkpoint and load the bundle."""
-    tokenizer = toy.runs / "tokenizer.model"
-    export(state, tokenizer, folder, precision=precision, name="toy", version="7", threshold=0.25)
-    return bundle.load(folder)
+        yield {
+            precision: write_bundle(state, toy, folder / precision, precision)
+            for precision in ("fp32", "int8")
+        }
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +147,7 @@ def test_without_guided_heads_the_last_layer_is_read(toy: Toy, state: dict[str, 
     """
     A network without guided heads is read at the first head of its last layer, at the writing step.
     """
-    written = write(state | {"guided": []}, toy, tmp_path / "plain")
+    written = write_bundle(state | {"guided": []}, toy, tmp_path / "plain")
 
     assert (1, 0, 0, 0.25, False) == tuple(asdict(written.manifest.alignment).values())
 
@@ -267,20 +253,20 @@ def test_a_failed_export_keeps_the_old_bundle(
     """
     Whatever goes wrong, the bundle that was there is still there, whole, and nothing lies beside it.
     """
-    before = write(state, toy, tmp_path / "bundle").checksum
+    before = write_bundle(state, toy, tmp_path / "bundle").checksum
     broken = state["average"] | {"decoder_norm.weight": torch.full((SHAPE.width,), torch.nan)}
     other = {**state["average"], "embedding.weight": torch.zeros(10, SHAPE.width)}
 
     for weights, said in ((broken, "not finite"), (other, "do not belong together")):
         with pytest.raises(CheckpointError, match=said):
-            write(state | {"average": weights}, toy, tmp_path / "bundle")
+            write_bundle(state | {"average": weights}, toy, tmp_path / "bundle")
     cut = {name: v[:400] if name == "embedding.weight" else v for name, v in state["average"].items()}
     smaller = state | {"shape": state["shape"] | {"vocabulary": 400}, "weights": cut, "average": cut}
     with pytest.raises(DataError, match="the network knows 400"):
-        write(smaller, toy, tmp_path / "bundle")
+        write_bundle(smaller, toy, tmp_path / "bundle")
     monkeypatch.setattr(bundle, "write_manifest", fail)
     with pytest.raises(OSError, match="full"):
-        write(state, toy, tmp_path / "bundle")
+        write_bundle(state, toy, tmp_path / "bundle")
 
     assert before == bundle.load(tmp_path / "bundle").checksum
     assert [tmp_path / "bundle"] == list(tmp_path.iterdir())
@@ -308,10 +294,10 @@ def test_exporting_again_replaces(toy: Toy, state: dict[str, Any], tmp_path: Pat
     """
     A new export takes the place of the old bundle, files of which the new one does not know included.
     """
-    write(state, toy, tmp_path / "bundle")
+    write_bundle(state, toy, tmp_path / "bundle")
     (tmp_path / "bundle" / "notes.txt").write_text("mine")
 
-    write(state, toy, tmp_path / "bundle")
+    write_bundle(state, toy, tmp_path / "bundle")
 
     assert bundle.REQUIRED | {bundle.MANIFEST} == {path.name for path in (tmp_path / "bundle").iterdir()}
 
@@ -320,7 +306,7 @@ def test_scores_reach_manifest_and_card(toy: Toy, state: dict[str, Any], tmp_pat
     """
     What is measured afterwards stands in both, each beside the others, and the bundle is still whole.
     """
-    write(state, toy, tmp_path / "bundle")
+    write_bundle(state, toy, tmp_path / "bundle")
     failed = {"pair": "en-fr", "text": "a|b\n<c>", "translation": "*d*"}
 
     add_results(tmp_path / "bundle", scores={"set": {"en-fr": {"bleu": 12.34, "chrf": 45.6}}})
@@ -346,7 +332,7 @@ def test_card_says_what_training_took(toy: Toy, state: dict[str, Any], tmp_path:
     """
     Energy is hours times what the processor is said to take, and the card says that nobody measured it.
     """
-    write(state | {"seconds": 7200.0}, toy, tmp_path / "bundle")
+    write_bundle(state | {"seconds": 7200.0}, toy, tmp_path / "bundle")
 
     card = bundle.load(tmp_path / "bundle").path(bundle.CARD).read_text()
 

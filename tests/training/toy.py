@@ -11,11 +11,17 @@ import random
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from models import data, tokenizer
-from models.transformer import GuidedHead, Shape
+from models.export import export
+from models.transformer import GuidedHead, Shape, Transformer
+from service import bundle
+from service.bundle import Bundle
 from service.text.tokenizer import Tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +138,30 @@ def make_toy(folder: Path) -> Toy:
     opened = Tokenizer.from_file(runs / "tokenizer.model")
     data.pack(where / "train", runs / "packed", opened, 60, 1)
     return Toy(where, runs, opened)
+
+
+def random_state(seed: int, louder: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Return a checkpoint of random weights; `louder` multiplies those whose name ends so."""
+    torch.manual_seed(seed)
+    factors = louder or {}
+    weights = {
+        name: weight * next((factor for end, factor in factors.items() if name.endswith(end)), 1.0)
+        for name, weight in Transformer(SHAPE, GUIDED).state_dict().items()
+    }
+    guided = [asdict(guide) for guide in GUIDED]
+    corpora = {"weights": {"toy.en-fr": 1.0, "toy.en-es": 1.0}, "max_tokens": 40, "seed": 1}
+    return {
+        "shape": SHAPE.to_dict(), "guided": guided, "config": {"data": corpora, "guided": guided},
+        "weights": {name: torch.zeros_like(weight) for name, weight in weights.items()}, "average": weights,
+        "optimisers": [], "position": 9, "tokens": 1234, "updates": 5, "seconds": 1800.0, "warmed_from": 0,
+    }  # fmt: skip
+
+
+def write_bundle(state: dict[str, Any], toy: Toy, folder: Path, precision: str = "fp32") -> Bundle:
+    """Export a checkpoint and load the bundle; DRAGOMAN_RUNS names where the toy's corpora are."""
+    tokenizer_path = toy.runs / "tokenizer.model"
+    export(state, tokenizer_path, folder, precision=precision, name="toy", version="7", threshold=0.25)
+    return bundle.load(folder)
 
 
 def run_module(
