@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from models import checkpoint, graph
+from models.balance import balance
 from models.batches import Batches
 from models.builder import Model, WeightFile
 from models.card import model_card
@@ -83,13 +84,15 @@ def float_weights(network: Transformer) -> dict[str, np.ndarray[Any, np.dtype[np
 def calibrated(network: Transformer, batches: Iterator[tuple[Tensor, Tensor]]) -> Model:
     """Return a model whose products, and keys and values of the source, are in 8 bits.
 
-    The ranges are measured on some batches.
+    The ranges are measured on some batches, once channels are evened out.
 
     Raises:
         CheckpointError: The network computes values that are not finite.
     """
+    shown = list(batches)
     try:
-        histograms = measure(network, batches)
+        network = balance(network, shown)
+        measured = measure(network, shown)
     except ValueError as error:
         raise CheckpointError(f"the checkpoint cannot be calibrated: {error}") from error
     weights, quantized = float_weights(network), {}
@@ -98,9 +101,9 @@ def calibrated(network: Transformer, batches: Iterator[tuple[Tensor, Tensor]]) -
             seen = name.replace(".attention.qkv", ".attention.query.weight").replace(
                 "cross.kv", "decoder.0.cross.key.weight"
             )
-            quantized[name] = quantize(weight, histograms[seen])
+            quantized[name] = quantize(weight, measured.histograms[seen], measured.moments.get(seen))
     scales = {
-        f"cross_{kind}_{index}": histograms[f"decoder.{index}.cross.{kind}"].symmetric_scale()
+        f"cross_{kind}_{index}": measured.histograms[f"decoder.{index}.cross.{kind}"].symmetric_scale()
         for index in range(network.shape.decoder_layers)
         for kind in ("key", "value")
     }
