@@ -91,18 +91,17 @@ def _seams(network: Transformer, widths: dict[str, Widths]) -> Iterator[Seam]:
         own, inner = f"{layer}.attention", f"{layer}.feed_forward"
         parts = [f"{own}.{part}" for part in ("query", "key", "value")]
         yield seam(widths[parts[0]].into, f"{layer}.attention_norm", *parts)
-        yield seam(
-            widths[f"{own}.output"].into, f"{own}.value", f"{own}.output"
-        )  # weighted means, head by head
+        # What is rounded are weighted means of values, which have the same channels.
+        yield seam(widths[f"{own}.output"].into, f"{own}.value", f"{own}.output")
         yield seam(widths[f"{inner}.up"].into, f"{layer}.feed_forward_norm", f"{inner}.up")
-        yield seam(
-            widths[f"{inner}.down"].into, f"{inner}.up", f"{inner}.down"
-        )  # a ReLU lets positive factors by
+        # A ReLU lets positive factors through.
+        yield seam(widths[f"{inner}.down"].into, f"{inner}.up", f"{inner}.down")
     for layer in decoder:
         cross = f"{layer}.cross"
         yield seam(widths[f"{cross}.query"].into, f"{layer}.cross_norm", f"{cross}.query")
-        yield seam(widths[f"{cross}.value"].out, f"{cross}.value", f"{cross}.output")  # as they are kept
+        # Here the values and keys themselves are rounded, to be kept; keys meet queries in a product.
+        yield seam(widths[f"{cross}.value"].out, f"{cross}.value", f"{cross}.output")
         query, key = weights[f"{cross}.query.weight"], weights[f"{cross}.key.weight"]
-        yield Seam(widths[f"{cross}.key"].out, key, [query.T])  # they meet in a product
+        yield Seam(widths[f"{cross}.key"].out, key, [query.T])
     memory = [f"{layer}.cross.{part}" for layer in decoder for part in ("key", "value")]
     yield seam(widths[memory[0]].into, "encoder_norm", *memory)

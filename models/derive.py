@@ -194,9 +194,9 @@ class Group:
 
     kinds: tuple[str, ...]
     sources: tuple[str, ...]
-    longest: int  # characters of a side
-    most: int  # pairs of a source
     makers: Callable[[Collection[Pair]], Mapping[str, Make]]
+    longest: int  # characters of a side
+    most: int | None = None  # pairs of a source
 
     def texts(self, found: Mapping[str, Sequence[Path]], pair: str) -> list[Pair]:
         """Read what they are made of from the shards of a language pair."""
@@ -211,9 +211,9 @@ class Group:
 
 
 GROUPS = (
-    Group(("words", "capitals", "emoji", "quotes"), EVERYDAY, 80, 10**9, _of_everyday),
-    Group(("phrases",), PROSE, 120, 80_000, _of_prose),
-    Group(("names",), FORMAL, 200, 10**9, _of_formal),
+    Group(("words", "capitals", "emoji", "quotes"), EVERYDAY, _of_everyday, longest=80),
+    Group(("phrases",), PROSE, _of_prose, longest=120, most=80_000),  # to count all would take gigabytes
+    Group(("names",), FORMAL, _of_formal, longest=200),
 )
 KINDS = tuple(kind for group in GROUPS for kind in group.kinds)
 
