@@ -61,7 +61,7 @@ def _not_nothing(values: Tensor) -> Tensor:
 def balance(network: Transformer, batches: Iterable[tuple[Tensor, Tensor]]) -> Transformer:
     """Return a network that computes the same with channels of like width, as some (source, target) batches show them."""
     network = copy.deepcopy(network)
-    for seam in list(_seams(network, _widths(network, batches))):
+    for seam in _seams(network, _widths(network, batches)):
         seam.even_out()
     return network
 

@@ -104,20 +104,17 @@ def _consistent(pair: Pair, becomes: Lexicon) -> Iterator[Pair]:
     partner = [found[0] if len(found) == 1 else None for found in partners]
     for length in LENGTHS:
         for start in range(len(english) - length + 1):
-            inside = range(start, start + length)
-            if partner[inside[0]] is None or partner[inside[-1]] is None:
+            end = start + length
+            if partner[start] is None or partner[end - 1] is None:
                 continue
-            reached = [there for there in partner[start : start + length] if there is not None]
+            reached = [there for there in partner[start:end] if there is not None]
             first, last = min(reached), max(reached)
-            foreign = any(
-                there is not None and first <= there <= last
-                for i, there in enumerate(partner)
-                if i not in inside
-            )
+            outside = partner[:start] + partner[end:]
+            foreign = any(there is not None and first <= there <= last for there in outside)
             if foreign or last - first + 1 > length + WIDER:
                 continue
             phrase = (
-                pair[0][english[inside[0]].start() : english[inside[-1]].end()],
+                pair[0][english[start].start() : english[end - 1].end()],
                 pair[1][other[first].start() : other[last].end()],
             )
             if all(_PLAIN.fullmatch(side) for side in phrase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 
 import torch
@@ -18,14 +19,9 @@ def observe(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], look: 
     def hook(name: str, _: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         look(name, inputs[0], output)
 
-    hooks = [
-        module.register_forward_hook(partial(hook, name))
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear)
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Linear):
+                hooks.enter_context(module.register_forward_hook(partial(hook, name)))
         for source, target in batches:
             network(source, target)
-    finally:
-        for registered in hooks:
-            registered.remove()

@@ -118,11 +118,9 @@ def measure(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Mea
         if name.endswith((".cross.key", ".cross.value")):
             found.histograms[name].add(out)
 
-    last = network.get_submodule("decoder_norm").register_forward_hook(
-        lambda _, __, out: found.histograms["embedding"].add(out)
-    )
-    observe(network, batches, look)
-    last.remove()
+    last = network.get_submodule("decoder_norm")
+    with last.register_forward_hook(lambda _, __, out: found.histograms["embedding"].add(out)):
+        observe(network, batches, look)
     return found
 
 
@@ -144,7 +142,7 @@ def _round_together(steps: Float, moments: npt.NDArray[np.float64]) -> npt.NDArr
     Inputs go together, so that what one weight gets too much another can get too little, and the product stays.
     """
     size = len(moments)
-    moments = moments + DAMPING * moments.diagonal().mean() * np.eye(size) + 1e-12 * np.eye(size)
+    moments = moments + (DAMPING * moments.diagonal().mean() + 1e-12) * np.eye(size)
     # The upper factor U of the inverse: U[i, i:] / U[i, i] is what an error in row i asks of the rows from i on.
     upper = np.linalg.cholesky(np.linalg.inv(moments)).T
     left = steps.astype(np.float64)

@@ -36,8 +36,8 @@ def measured(plan: Plan) -> dict[str, Any]:
     if not path.exists():
         raise SystemExit(f"{path} is missing: run `-k capacity` first, which says at what rates to compare")
     found = json.loads(path.read_text(encoding="utf-8"))
-    peer_name, names = found["best_dynamic"], ("ours", found["best_dynamic"])
-    rates = {share: share * found["capacity"][peer_name]["calls_per_second"] for share in SHARES}
+    names = ours, theirs = "ours", found["best_dynamic"]
+    rates = {share: share * found["capacity"][theirs]["calls_per_second"] for share in SHARES}
     reports: dict[float, dict[str, list[Report]]] = {share: {name: [] for name in names} for share in SHARES}
     server_core, *rest = measure.cores_of(2)
     with tempfile.TemporaryDirectory() as folder, measure.pinned(rest or [server_core]):
@@ -49,17 +49,17 @@ def measured(plan: Plan) -> dict[str, Any]:
                     report = capacity.run(plan, starts[name], asked, rate, HOLD_SECONDS)
                     print(name, round(rate, 1), capacity.figures(report), flush=True)
                     reports[share][name].append(report)
+    middle = {
+        share: {name: _middle(of_share) for name, of_share in both.items()} for share, both in reports.items()
+    }
     for share, rate in rates.items():
-        curves = {name: _middle(of_share).latencies for name, of_share in reports[share].items()}
+        curves = {name: report.latencies for name, report in middle[share].items()}
         svg = percentile_svg(curves, title=f"Latency at {rate:.0f} calls a second, one core")
         (plan.results / f"loaded_{round(100 * share)}.svg").write_text(svg, encoding="utf-8")
     return {
         "headline": "ratio: our median of the rounds' 95th percentiles, at a share of the peer's capacity, divided by its",
         "ratio": {
-            str(share): round(
-                p95(_middle(reports[share]["ours"])) / p95(_middle(reports[share][peer_name])), 3
-            )
-            for share in SHARES
+            str(share): round(p95(both[ours]) / p95(both[theirs]), 3) for share, both in middle.items()
         },
         "calls_per_second": {str(share): round(rate, 1) for share, rate in rates.items()},
         "p95_seconds": {
@@ -69,8 +69,8 @@ def measured(plan: Plan) -> dict[str, Any]:
             for share, both in reports.items()
         },
         "middle_round": {
-            str(share): {name: capacity.figures(_middle(of_share)) for name, of_share in both.items()}
-            for share, both in reports.items()
+            str(share): {name: capacity.figures(report) for name, report in both.items()}
+            for share, both in middle.items()
         },
     }
 
