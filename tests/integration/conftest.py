@@ -1,6 +1,7 @@
 """Real servers on loopback, with the embedded bundle."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,13 @@ async def running_traced(tracer: Tracer | None, /, **settings: str) -> AsyncIter
             yield Running(server, served, metrics, channel, address)
     finally:  # also when a test fails, or the process would never end
         await server.drain()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what the server notices in its own time."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,6 +1,5 @@
 """Servers that want keys or speak TLS, and what a caller does there."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,13 +21,6 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 def bearer(key: str) -> tuple[tuple[str, str], ...]:
     """Return the metadata that shows a key."""
     return (("authorization", f"Bearer {key}"),)
-
-
-async def until(condition: Any) -> None:
-    """Wait for what the server notices in its own time."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

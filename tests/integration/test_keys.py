@@ -16,8 +16,9 @@ from service.errors import ConfigError
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.security import keyfile, keys
+from tests.integration.conftest import until
 from tests.integration.contract import align_request, detail, pair, refused, request
-from tests.integration.guards import SERVING, bearer, guarded, health_of, is_known, reflected, until
+from tests.integration.guards import SERVING, bearer, guarded, health_of, is_known, reflected
 from tests.integration.test_stream import messages
 
 

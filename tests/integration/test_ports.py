@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2
 from service.errors import StartupError
 from service.security import keyfile
 from tests.certificates import Authority
-from tests.integration.conftest import running
+from tests.integration.conftest import running, until
 from tests.integration.contract import refused, request
-from tests.integration.guards import SERVING, encrypted, health_of, models, reflected, until
+from tests.integration.guards import SERVING, encrypted, health_of, models, reflected
 
 
 class TestHealthPort:

@@ -11,7 +11,7 @@ import pytest
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
-from tests.integration.conftest import Running, running
+from tests.integration.conftest import Running, running, until
 from tests.integration.contract import refused, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -336,12 +336,3 @@ async def test_a_reader_slower_than_the_deadline() -> None:
         assert sorted(map(str, range(250))) == sorted(reply.id for reply in replies if reply.last)
         told = {reply.error.reason for reply in replies if reply.HasField("error")}
         assert told <= {"DEADLINE_TOO_SHORT", "DEADLINE_PASSED"}
-
-
-async def until(holds: Any) -> None:
-    """Wait for a condition, for ten seconds at most."""
-    for _ in range(200):
-        if holds():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it never came about")

@@ -14,9 +14,9 @@ from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.security import keyfile
 from tests.certificates import Authority
 from tests.conftest import Scale
-from tests.integration.conftest import running
+from tests.integration.conftest import running, until
 from tests.integration.contract import refused, request
-from tests.integration.guards import bearer, encrypted, is_known, models, secure, until
+from tests.integration.guards import bearer, encrypted, is_known, models, secure
 
 
 class TestTls:
