@@ -59,6 +59,7 @@ train: $(DEV)/.installed  ## train (CONFIG=models/configs/tiny.toml), resuming w
 	$(BIN)/python -m models.tokenizer $(CONFIG)
 	$(BIN)/python -m models.data
 	$(BIN)/python -m models.derive
+	$(BIN)/python -m models.selection
 	$(BIN)/python -m models.train $(CONFIG) $(ARGS)
 
 export: $(DEV)/.installed  ## write a checkpoint as a bundle

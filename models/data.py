@@ -129,7 +129,7 @@ class Packed:
             )  # fmt: skip
         except (OSError, ValueError, EOFError) as error:
             raise DataError(
-                f"{folder}: no packed corpus there, run `python -m models.data` and `python -m models.derive` ({error})"
+                f"{folder}: no packed corpus there, run `python -m models.data`, `models.derive` and `models.selection` ({error})"
             ) from error
         packed._check(folder)
         return packed

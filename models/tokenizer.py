@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import random
+from collections import defaultdict
 from pathlib import Path
 
 import sentencepiece
@@ -17,6 +18,7 @@ from models import settings
 from models.data import DataError, read_pairs, shards
 from models.derive import KINDS
 from models.paths import data_folder, tokenizer_path
+from models.selection import origin
 from models.settings import SettingsError
 from service.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNKNOWN_ID, language_tag
 
@@ -28,7 +30,8 @@ REQUIRED_CHARACTERS = "€£$%<>{}[]|&@#*+=^~`\\_°§«»¿¡/½©®™×–—�
 def sample(folder: Path, weights: dict[str, float], size: int, seed: int = 1) -> list[str]:
     """Return sentences of both sides, each language with the same share, corpora by their weights.
 
-    Corpora that are made of others have no shards; their words are those of the others.
+    Corpora that are made of others have no shards: their words are those of the others, and of selected ones the
+    weights, too.
 
     Raises:
         DataError: A shard is missing or broken.
@@ -36,12 +39,15 @@ def sample(folder: Path, weights: dict[str, float], size: int, seed: int = 1) ->
     chooser = random.Random(seed)
     by_language: dict[str, list[str]] = {}
     found = shards(folder)
-    made = {name for name in weights.keys() - found.keys() if name.partition(".")[0] in KINDS}
-    weights = {name: weight for name, weight in weights.items() if name not in made}
-    if missing := sorted(weights.keys() - found.keys()):
-        raise DataError(f"{folder}: no shard of {missing[0]}")
+    shares: defaultdict[str, float] = defaultdict(float)
     for name, weight in weights.items():
-        wanted = int(weight / sum(weights.values()) * size)
+        source = name if name in found else origin(name)
+        if source in found:
+            shares[source] += weight
+        elif name.partition(".")[0] not in KINDS:
+            raise DataError(f"{folder}: no shard of {source}")
+    for name, weight in shares.items():
+        wanted = int(weight / sum(shares.values()) * size)
         other = name.rpartition("-")[2]
         pairs = [pair for path in found[name][: 1 + wanted // 50_000] for pair in read_pairs(path)]
         for english, foreign in chooser.sample(pairs, min(wanted, len(pairs))):
