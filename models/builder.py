@@ -23,7 +23,7 @@ Input = tuple[int, Dims]  # type and dimensions
 Output = tuple[str, int, Dims]  # the result it is, type and dimensions
 EMBEDDING = "embedding"  # both a table to look pieces up and the output projection
 WEIGHTS_FILE = "weights.bin"
-OPSET = 24  # the first with TensorScatter
+OPSET = 24
 CONTRIBUTED = "com.microsoft"  # onnxruntime's own operators
 EPSILON = 1e-6  # of every normalisation
 _ALIGNMENT = 64  # bytes; what the runtime may map directly
@@ -157,11 +157,6 @@ class Builder:
         scale = self.weight(f"{name}.scale", quantized.weight_scale)
         zero = self.weight(f"{name}.zero", np.zeros(len(quantized.weight_scale), np.int8))
         return self.op("DequantizeLinear", weight, scale, zero, axis=1)
-
-    def split(self, x: str, parts: int, axis: int) -> list[str]:
-        """Cut an axis into equal parts."""
-        name = self.op("Split", x, outputs=parts, axis=axis, num_outputs=parts)
-        return [name] + [f"{name}.{index}" for index in range(1, parts)]
 
     def add(self, x: str, y: str) -> str:
         """Add two tensors."""

@@ -1,6 +1,6 @@
 """Sentence pairs: from compressed text shards to memory-mapped arrays of pieces.
 
-First stop of training: `python -m models.data` packs every corpus once; `models.batches` draws from what
+Second stop of training, after *tokenizer*: `python -m models.data` packs every corpus once; `models.batches` draws from what
 it leaves.
 """
 
@@ -199,10 +199,30 @@ def is_usable(english: int, other: int, max_tokens: int) -> bool:
     return 0 < short and long <= max_tokens and long <= MAX_RATIO * short + 5
 
 
+def check_size(tokenizer: Path, vocabulary: int) -> Tokenizer:
+    """Return the tokenizer that every run shares, if it has as many pieces as a network is to know.
+
+    Raises:
+        DataError: It has others, there is none, or the file is something else.
+    """
+    opened = open_tokenizer(tokenizer)
+    if opened.num_pieces != vocabulary:
+        raise DataError(
+            f"{tokenizer}: {opened.num_pieces} pieces, the network is to know {vocabulary}: "
+            "change model.vocabulary, or set DRAGOMAN_RUNS to another folder"
+        )
+    return opened
+
+
+def fingerprint(tokenizer: Path) -> str:
+    """Return what tells a tokenizer from any other, whose numbers mean other pieces."""
+    return hashlib.sha256(tokenizer.read_bytes()).hexdigest()
+
+
 def mark(packed: Path, tokenizer: Path) -> None:
     """Note in a folder of packed corpora which tokenizer its numbers belong to."""
     packed.mkdir(parents=True, exist_ok=True)
-    (packed / _FINGERPRINT).write_text(hashlib.sha256(tokenizer.read_bytes()).hexdigest())
+    (packed / _FINGERPRINT).write_text(fingerprint(tokenizer))
 
 
 def check_mark(packed: Path, tokenizer: Path) -> None:
@@ -212,7 +232,7 @@ def check_mark(packed: Path, tokenizer: Path) -> None:
         DataError: It was packed with another tokenizer, whose numbers mean other pieces.
     """
     path = packed / _FINGERPRINT
-    if path.exists() and path.read_text() != hashlib.sha256(tokenizer.read_bytes()).hexdigest():
+    if path.exists() and path.read_text() != fingerprint(tokenizer):
         raise DataError(f"{packed}: packed with another tokenizer than {tokenizer}, delete it and pack anew")
 
 

@@ -68,7 +68,7 @@ _QUOTES = (('"{}"', '"{}"'), ('"{}"', "« {} »"), ('"{}"', "«{}»"), ("'{}'", 
 
 def single_words(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> Iterator[Pair]:
     """Yield each word as it is and with a capital, as it stands alone, the common ones more often, and the shortest texts."""
-    seen = Counter(word for english, _ in pairs for word in set(words(english.lower())))
+    seen = Counter(word for english, _ in pairs for word in dict.fromkeys(words(english.lower())))
     common = {word for word, _ in seen.most_common(COMMON)}
     for pair in known.items():
         yield from _spellings(pair) * (COPIES if pair[0].lower() in common else 1)

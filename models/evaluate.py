@@ -81,13 +81,13 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         scores = evaluate(arguments.bundle, arguments.sets, data_folder() / "dev")
-    except (DataError, StartupError) as error:
+        show(scores)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+        if arguments.write:
+            add_results(arguments.bundle, scores=scores)
+    except (DataError, StartupError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
-    show(scores)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-    if arguments.write:
-        add_results(arguments.bundle, scores=scores)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from models.batches import Batches
 from models.builder import Model, WeightFile
 from models.card import model_card
 from models.checkpoint import CheckpointError
-from models.data import DataError, open_tokenizer
+from models.data import DataError, check_size, fingerprint
 from models.paths import ROOT, runs_folder, tokenizer_path
 from models.quantize import measure, quantize
 from models.transformer import Transformer, network_from
@@ -158,11 +158,10 @@ def export(
     Raises:
         CheckpointError, DataError: As their messages say; a bundle that was there is untouched.
     """
-    network, tokenizer = averaged_network(state), open_tokenizer(tokenizer_file)
-    if tokenizer.num_pieces != network.shape.vocabulary:
-        raise DataError(
-            f"{tokenizer_file}: {tokenizer.num_pieces} pieces, the network knows {network.shape.vocabulary}"
-        )
+    network = averaged_network(state)
+    tokenizer = check_size(tokenizer_file, network.shape.vocabulary)
+    if state.get("tokenizer", fingerprint(tokenizer_file)) != fingerprint(tokenizer_file):
+        raise DataError(f"{tokenizer_file}: the network was trained with another tokenizer")
     if precision == "int8":
         model = calibrated(network, calibration_batches(state["config"], tokenizer))
     else:
@@ -226,13 +225,11 @@ def add_results(
     """Write into a finished bundle's manifest and card what was measured.
 
     Args:
-        scores: Instead of those that are there; None: those stay.
-        checks: Beside those that are there.
+        scores: By development set, beside those of other sets that are there.
+        checks: Likewise, by kind.
     """
     before = bundle.load(folder).manifest
-    manifest = replace(
-        before, scores=before.scores if scores is None else scores, checks=before.checks | (checks or {})
-    )
+    manifest = replace(before, scores=before.scores | (scores or {}), checks=before.checks | (checks or {}))
     (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
     bundle.write_manifest(folder, manifest)
 

@@ -75,11 +75,9 @@ def align(pair: str, folder: Path, tokenizer: Tokenizer, max_pairs: int, iterati
     """Align every packed corpus of a language pair in one go, and write the links beside the pieces.
 
     Raises:
-        DataError: No corpus of the pair is packed, or not every sentence came back aligned.
+        DataError: Not every sentence came back aligned.
     """
     names = sorted(path.name for path in folder.glob(f"*.{pair}"))
-    if not names:
-        raise DataError(f"{folder}: no packed corpus of {pair} there, run `python -m models.data`")
     corpora = {name: Packed.open(folder / name) for name in names}
     words = Words(tokenizer)
     found = by_eflomal(
@@ -141,8 +139,12 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         tokenizer = open_tokenizer(tokenizer_path())
-        for pair in ("en-es", "en-fr"):
-            align(pair, runs_folder() / "packed", tokenizer, arguments.max_pairs, arguments.iterations)
+        packed = runs_folder() / "packed"
+        pairs = sorted({path.name.rpartition(".")[2] for path in packed.glob("*.en-??")})
+        if not pairs:
+            raise DataError(f"{packed}: no packed corpus there, run `python -m models.data`")
+        for pair in pairs:
+            align(pair, packed, tokenizer, arguments.max_pairs, arguments.iterations)
     except (DataError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -23,7 +23,7 @@ from models.evaluate import evaluate
 from models.export import averaged_network, export
 from models.paths import data_folder, runs_folder, tokenizer_path
 from models.transformer import Transformer
-from models.validation import DIRECTIONS, greedy, read_set
+from models.validation import DIRECTIONS, greedy, max_target_tokens, read_set
 from service import bundle
 from service.engine.cache import close_gaps
 from service.engine.runner import Runner
@@ -32,7 +32,7 @@ from service.errors import StartupError
 from service.text.normalize import normalize
 from service.text.tokenizer import BOS_ID, EOS_ID, Tokenizer
 
-SENTENCES, LARGEST_LOSS = 500, 0.5
+SENTENCES, LARGEST_LOSS = 500, 0.3
 ROWS = 25
 
 
@@ -71,7 +71,7 @@ def same_tokens(network: Transformer, runner: Runner, sentences: list[list[int]]
     same = 0
     for start in track(range(0, len(sentences), ROWS), "torch and ONNX", console=Console(stderr=True)):
         batch = sentences[start : start + ROWS]
-        limits = [2 * len(source) + 10 for source in batch]
+        limits = [max_target_tokens(len(source)) for source in batch]
         expected = [ids[:limit] for ids, limit in zip(greedy(network, batch), limits, strict=True)]
         found = engine_greedy(runner, batch, limits)
         same += sum(a == b for a, b in zip(expected, found, strict=True))

@@ -1,13 +1,14 @@
 """What narrow corpora hold of general prose: `python -m models.selection`.
 
 After *data*, beside *links*. A parliament mostly speaks of its own business, and a training of some days sees a tenth
-of it at most: better the tenth that speaks of the world. Of `europarl.en-fr` the pairs most like news and
+of it at most: better the tenth that speaks of the world. Of `europarl.en-fr` the pairs most like news, the web and
 encyclopedias are packed again as `europarl-near.en-fr`, so that `[data.weights]` can tell them from the rest.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ Float = npt.NDArray[np.float64]
 GENERAL = ("news.en-fr", "news.en-es", "encyclopedia.en-es", "web.en-fr", "web.en-es")
 NARROW = ("europarl.en-fr", "hansards.en-fr", "newscommentary.en-es")
 PART = 0.15  # of a narrow corpus
+LARGEST = 400_000  # pieces of a general corpus: none shall outvote the others
 NEAR = "-near"
 _SHIFT = 16  # pieces are 16-bit numbers: two make a key
 
@@ -34,10 +36,8 @@ class Bigrams:
         """Count the bigrams of a text, as `bigrams` returns them."""
         self._keys, self._counts = np.unique(keys, return_counts=True)
         befores, pieces = self._keys >> _SHIFT, keys & ((1 << _SHIFT) - 1)
-        self._seen = np.bincount(befores, self._counts, 1 << _SHIFT)  # how often a piece has a follower
-        self._followers = np.maximum(
-            np.bincount(befores, minlength=1 << _SHIFT), 1
-        )  # how many different ones
+        self._seen = np.bincount(befores, self._counts, 1 << _SHIFT)  # how often it has a follower
+        self._followers = np.maximum(np.bincount(befores, minlength=1 << _SHIFT), 1)  # how many others
         often = np.bincount(pieces, minlength=1 << _SHIFT) + 0.5
         self._unigrams = often / often.sum()
 
@@ -51,29 +51,38 @@ class Bigrams:
         return np.log(probabilities)
 
 
-def bigrams(corpus: Packed, step: int = 1) -> Int:
-    """Return a key for each English piece of every `step`-th pair, made of it and the one before."""
-    pieces, offsets = corpus.english.astype(np.int64), corpus.english_offsets
+def bigrams(corpus: Packed) -> Int:
+    """Return a key for each English piece, made of it and the one before."""
+    pieces, starts = corpus.english.astype(np.int64), corpus.english_offsets[:-1]
     keys = np.concatenate(([BOS_ID], pieces[:-1])) << _SHIFT | pieces
-    keys[offsets[:-1]] = BOS_ID << _SHIFT | pieces[offsets[:-1]]
-    chosen = np.arange(len(corpus)) % step == 0
-    return keys[np.repeat(chosen, np.diff(offsets))]
+    keys[starts] = BOS_ID << _SHIFT | pieces[starts]
+    return keys
 
 
 def distances(corpus: Packed, general: Int) -> Float:
     """Return how much less each pair's English is like general prose than like its own corpus, in nats a piece.
 
-    The difference of two cross-entropies, under models of texts of the same size (Moore and Lewis, 2010).
+    The difference of two cross-entropies, under models of texts of about the same size (Moore and Lewis, 2010). The
+    corpus has two models, of different pairs: none is judged by one that has seen it.
     """
-    keys = bigrams(corpus)
-    own = bigrams(corpus, max(1, len(keys) // len(general)))
-    gained = Bigrams(own).log_probabilities(keys) - Bigrams(general).log_probabilities(keys)
-    means: Float = np.add.reduceat(gained, corpus.english_offsets[:-1]) / np.diff(corpus.english_offsets)
+    keys, lengths = bigrams(corpus), np.diff(corpus.english_offsets)
+    step = max(2, -(-len(keys) // len(general)))
+    place = np.repeat(np.arange(len(corpus)) % step, lengths)
+    first, second = (Bigrams(keys[place == number]) for number in (0, 1))
+    own = np.where(place == 0, second.log_probabilities(keys), first.log_probabilities(keys))
+    means: Float = (
+        np.add.reduceat(own - Bigrams(general).log_probabilities(keys), corpus.english_offsets[:-1]) / lengths
+    )
     return means
 
 
 def select(corpus: Packed, general: Int, part: float) -> Int:
-    """Return the numbers of the pairs that are nearest to general prose, in their order."""
+    """Return the numbers of the pairs that are nearest to general prose, in their order.
+
+    Args:
+        general: Bigrams of general prose.
+        part: Of the corpus, more than 0 and at most 1.
+    """
     kept = max(1, round(part * len(corpus)))
     return np.sort(np.argsort(distances(corpus, general), kind="stable")[:kept])
 
@@ -92,10 +101,34 @@ def origin(name: str) -> str:
 def _save(folder: Path, corpus: Packed, pairs: Int) -> None:
     """Pack some pairs of a corpus by themselves, with their links."""
     chosen = pairs.tolist()
-    save_pairs(folder, [corpus.pair(pair) for pair in chosen])
-    if corpus.links_offsets is not None:
+    folder.mkdir(exist_ok=True)
+    if corpus.links_offsets is not None:  # first, since the pairs say that all is there
         save_ragged(folder, "links", [corpus.links_of(pair).ravel().tolist() for pair in chosen], np.uint8)
+    save_pairs(folder, [corpus.pair(pair) for pair in chosen])
     print(f"{folder.name}: {len(chosen):,} pairs", flush=True)
+
+
+def select_all(packed: Path, corpora: Sequence[str], general: Sequence[str], part: float) -> None:
+    """Select from each corpus in a folder of packed ones; what is there already is kept.
+
+    Raises:
+        DataError: A corpus is not packed, or has too few pairs to tell anything.
+    """
+    alike = [bigrams(_open(packed / name))[:LARGEST] for name in general]
+    for name in corpora:
+        folder = packed / near(name)
+        if (folder / "other_offsets.npy").exists():
+            print(f"{folder.name}: kept", flush=True)
+        else:
+            corpus = _open(packed / name)
+            _save(folder, corpus, select(corpus, np.concatenate(alike), part))
+
+
+def _open(folder: Path) -> Packed:
+    corpus = Packed.open(folder)
+    if len(corpus) < 2:
+        raise DataError(f"{folder}: {len(corpus)} pairs, want 2 at least to compare with")
+    return corpus
 
 
 def _arguments() -> argparse.Namespace:
@@ -107,25 +140,25 @@ def _arguments() -> argparse.Namespace:
         "--general", nargs="+", help=f"what they shall be like (default: those of {', '.join(GENERAL)})"
     )
     parser.add_argument("--part", type=float, default=PART, help="of each corpus (default: %(default)s)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 < arguments.part <= 1:
+        parser.error(f"--part {arguments.part}: want more than 0 and at most 1")
+    return arguments
 
 
 def main() -> None:
-    """Select from the packed corpora under DRAGOMAN_RUNS; what is there already is kept."""
+    """Select from the packed corpora under DRAGOMAN_RUNS."""
     arguments, packed = _arguments(), runs_folder() / "packed"
-    corpora, alike = (
+    corpora, general = (
         given or [name for name in usual if (packed / name).is_dir()]
         for given, usual in ((arguments.corpora, NARROW), (arguments.general, GENERAL))
     )
-    missing = [name for name in corpora if not (packed / near(name) / "other_offsets.npy").exists()]
-    if not missing or not alike:
-        return
     try:
         check_mark(packed, tokenizer_path())
-        general = np.concatenate([bigrams(Packed.open(packed / name)) for name in alike])
-        for name in missing:
-            corpus = Packed.open(packed / name)
-            _save(packed / near(name), corpus, select(corpus, general, arguments.part))
+        if general:
+            select_all(packed, corpora, general, arguments.part)
+        elif corpora:
+            raise DataError(f"{packed}: no usual general corpus there, say what to compare with (--general)")
     except (DataError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 

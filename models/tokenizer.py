@@ -1,7 +1,7 @@
 """Train the one SentencePiece model that all languages share.
 
-Second stop of training, before packing. Text is sampled by the weights of the training configuration,
-so that pieces are spent on what the model will mostly read.
+First stop of training: `python -m models.tokenizer models/configs/tiny.toml`. Text is sampled by the weights of
+the training configuration, so that pieces are spent on what the model will mostly read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import sentencepiece
 
 from models import settings
-from models.data import DataError, read_pairs, shards
+from models.data import DataError, check_size, read_pairs, shards
 from models.derive import KINDS
 from models.paths import data_folder, tokenizer_path
 from models.selection import origin
@@ -89,16 +89,22 @@ def train(lines: list[str], vocabulary: int, threads: int) -> bytes:
 
 
 def main() -> None:
-    """Write the tokenizer for a configuration: `python -m models.tokenizer models/configs/tiny.toml`."""
+    """Write the tokenizer for a configuration, unless there is one: what was packed and trained knows its pieces."""
     parser = argparse.ArgumentParser(description="Train the tokenizer that every run shares.")
     parser.add_argument("config", type=Path)
     path = tokenizer_path()
     try:
         config = settings.read(parser.parse_args().config)
+        if path.exists():
+            check_size(path, config.model.vocabulary)
+            print(f"{path}: kept")
+            return
         lines = sample(data_folder() / "train", config.data.weights, SAMPLE_SENTENCES)
         model = train(lines, config.model.vocabulary, threads=2)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(model)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(model)
+        temporary.replace(path)
     except (DataError, SettingsError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
     except RuntimeError as error:  # SentencePiece: too few sentences for so many pieces

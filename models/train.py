@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from models import checkpoint, settings
 from models.batches import Batch, Batches
 from models.checkpoint import CheckpointError
-from models.data import DataError, check_mark, open_tokenizer
+from models.data import DataError, check_mark, check_size, fingerprint
 from models.embeddings import bilingual, count
 from models.paths import data_folder, runs_folder, tokenizer_path
 from models.progress import Progress
@@ -108,9 +108,10 @@ def train(
     """
     worker = Worker(config.training.precision)
     try:
-        tokenizer = _tokenizer(config)
+        tokenizer = check_size(tokenizer_path(), config.model.vocabulary)
+        check_mark(runs_folder() / "packed", tokenizer_path())
         validation = validation or Validation(data_folder() / "dev", tokenizer)
-        trainer = Trainer(config, worker)
+        trainer = Trainer(config, worker, fingerprint(tokenizer_path()))
         _prepare(trainer, run / CHECKPOINT, init, counts_on=counts_on)
         stream = _stream(trainer, tokenizer)
         if worker.rank == 0:
@@ -120,21 +121,15 @@ def train(
         worker.close()
 
 
-def _tokenizer(config: Settings) -> Tokenizer:
-    tokenizer = open_tokenizer(tokenizer_path())
-    if tokenizer.num_pieces != config.model.vocabulary:
-        raise SettingsError(
-            f"model.vocabulary = {config.model.vocabulary}, but {tokenizer_path()} has {tokenizer.num_pieces} pieces"
-        )
-    check_mark(runs_folder() / "packed", tokenizer_path())
-    return tokenizer
-
-
 def _prepare(trainer: Trainer, path: Path, init: Path | None, *, counts_on: bool) -> None:
     """Resume, or start from given weights, or from bilingual embeddings."""
     if path.exists():
         trainer.restore(checkpoint.load(path))
     elif init is not None:
+        if init.is_dir() and fingerprint(init / bundle.TOKENIZER) != trainer.tokenizer:
+            raise DataError(
+                f"{tokenizer_path()}: not the tokenizer of {init}, whose weights know other pieces"
+            )
         trainer.start_from(checkpoint.load_average(init), str(init))
         if counts_on and init.is_dir():
             trainer.count_on(bundle.load(init).manifest.training)

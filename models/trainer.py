@@ -81,8 +81,9 @@ class Worker:
 class Trainer:
     """A network, its optimisers and its place in the data: all that a checkpoint holds."""
 
-    def __init__(self, config: Settings, worker: Worker) -> None:
-        self.config, self.worker = config, worker
+    def __init__(self, config: Settings, worker: Worker, tokenizer: str) -> None:
+        """Begin with random weights; `tokenizer` is the fingerprint of the one whose pieces they will know."""
+        self.config, self.worker, self.tokenizer = config, worker, tokenizer
         torch.manual_seed(config.data.seed)
         self.network = Transformer(config.model, config.guided).to(worker.device)
         matrices = [p for n, p in self.network.named_parameters() if p.dim() == 2 and "embedding" not in n]
@@ -101,6 +102,7 @@ class Trainer:
         """Return everything that the next run needs, on any device."""
         return {
             "shape": asdict(self.config.model),
+            "tokenizer": self.tokenizer,
             "guided": [asdict(guide) for guide in self.config.guided],
             "config": self.config.to_dict() | {"guided": [asdict(g) for g in self.config.guided]},
             "weights": self.network.state_dict(),
@@ -117,8 +119,12 @@ class Trainer:
         """Go on from a checkpoint as if nothing had happened.
 
         Raises:
-            CheckpointError: It belongs to a network of another shape.
+            CheckpointError: It belongs to a network of another shape, or that knows other pieces.
         """
+        if state.get("tokenizer", self.tokenizer) != self.tokenizer:  # old checkpoints do not say
+            raise CheckpointError(
+                "the checkpoint was trained with another tokenizer: give another --run, or delete it"
+            )
         if state["shape"] != asdict(self.config.model):
             raise CheckpointError(
                 f"the checkpoint is of shape {state['shape']}, the configuration wants "

@@ -262,7 +262,7 @@ def test_a_failed_export_keeps_the_old_bundle(
             write_bundle(state | {"average": weights}, toy, tmp_path / "bundle")
     cut = {name: v[:400] if name == "embedding.weight" else v for name, v in state["average"].items()}
     smaller = state | {"shape": state["shape"] | {"vocabulary": 400}, "weights": cut, "average": cut}
-    with pytest.raises(DataError, match="the network knows 400"):
+    with pytest.raises(DataError, match="the network is to know 400"):
         write_bundle(smaller, toy, tmp_path / "bundle")
     monkeypatch.setattr(bundle, "write_manifest", fail)
     with pytest.raises(OSError, match="full"):
@@ -309,7 +309,9 @@ def test_scores_reach_manifest_and_card(toy: Toy, state: dict[str, Any], tmp_pat
     write_bundle(state, toy, tmp_path / "bundle")
     failed = {"pair": "en-fr", "text": "a|b\n<c>", "translation": "*d*"}
 
+    add_results(tmp_path / "bundle", scores={"set": {"en-fr": {"bleu": 1.0, "chrf": 2.0}}})
     add_results(tmp_path / "bundle", scores={"set": {"en-fr": {"bleu": 12.34, "chrf": 45.6}}})
+    add_results(tmp_path / "bundle", scores={"other": {"fr-en": {"bleu": 7.0, "chrf": 30.0}}})
     add_results(
         tmp_path / "bundle", checks={"alignment": {"gold": {"fr-en": {"aer": 9.9, "low": 8.0, "high": 12.0}}}}
     )
@@ -321,6 +323,7 @@ def test_scores_reach_manifest_and_card(toy: Toy, state: dict[str, Any], tmp_pat
     measured = bundle.load(tmp_path / "bundle")
     card = measured.path(bundle.CARD).read_text()
     assert 12.34 == measured.manifest.scores["set"]["en-fr"]["bleu"]
+    assert 7.0 == measured.manifest.scores["other"]["fr-en"]["bleu"]
     assert {"alignment", "cases"} == measured.manifest.checks.keys()
     assert "| set | en-fr | 12.3 | 45.6 |" in card
     assert "| gold | fr-en | 9.9 | 8.0 to 12.0 |" in card

@@ -3,21 +3,26 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models import tokenizer
 from models.data import Packed, pack, save_ragged
 from models.selection import Bigrams, bigrams, near, origin, select
-from tests.training.toy import Toy, run_module, write_shard
+from service.text.tokenizer import BOS_ID
+from tests.training.toy import CONFIG, Toy, run_module, sentences, write_shard
 
 HOMELY = ["house garden", "garden window table", "house window", "table bread house", "bread table garden"]
 WILD = ["river mountain fish", "fish river", "mountain stone river", "stone fish mountain", "river stone"]
 
 
 def _packed(toy: Toy, folder: Path, **corpora: list[str]) -> Path:
+    """Pack corpora in whose other language every sentence says "river" first."""
     for name, texts in corpora.items():
-        write_shard(folder / "train" / f"{name}.en-fr.00.tsv.xz", [(text, text) for text in texts])
+        write_shard(
+            folder / "train" / f"{name}.en-fr.00.tsv.xz", [(text, f"rivière {text}") for text in texts]
+        )
     pack(folder / "train", folder / "packed", toy.tokenizer, 60, 1)
     (folder / "tokenizer.model").symlink_to(toy.runs / "tokenizer.model")
     return folder / "packed"
@@ -39,16 +44,16 @@ def test_probabilities(pieces: list[int]) -> None:
 
 def test_sentences_begin_anew(toy: Toy, tmp_path: Path) -> None:
     """
-    No bigram reaches over the end of a sentence, and a sample is of whole ones.
+    No bigram reaches over the end of a sentence: the first piece of each has the beginning before it.
     """
     corpus = Packed.open(_packed(toy, tmp_path, x=["house garden", "river", "fish stone"]) / "x.en-fr")
 
-    every, sample = bigrams(corpus), bigrams(corpus, 2)
+    befores = bigrams(corpus) >> 16
 
-    first = [int(corpus.english[start]) for start in corpus.english_offsets[:-1]]
-    assert all(bigram in every for bigram in (2 << 16 | np.array(first)))
-    kept = np.r_[0 : corpus.english_offsets[1], corpus.english_offsets[2] : corpus.english_offsets[3]]
-    assert list(every[kept]) == list(sample)
+    starts = corpus.english_offsets[:-1]
+    assert [BOS_ID] * 3 == befores[starts].tolist()
+    assert 3 == np.count_nonzero(befores == BOS_ID)
+    assert corpus.english[0] == befores[1]
 
 
 def test_the_nearest_are_chosen(toy: Toy, tmp_path: Path) -> None:
@@ -64,38 +69,75 @@ def test_the_nearest_are_chosen(toy: Toy, tmp_path: Path) -> None:
     assert [place for place, text in enumerate(mixed * 3) if text in HOMELY] == chosen.tolist()
 
 
+def test_none_is_judged_by_a_model_that_has_seen_it(toy: Toy, tmp_path: Path) -> None:
+    """
+    Of pairs all alike in kind, those that the corpus's own model was counted on are chosen as often as the others.
+    """
+    texts = [english for english, _ in sentences(1500, "fr", seed=3)]
+    packed = _packed(
+        toy, tmp_path, general=[english for english, _ in sentences(300, "fr", seed=4)], narrow=texts
+    )
+    corpus, general = (Packed.open(packed / f"{name}.en-fr") for name in ("narrow", "general"))
+
+    chosen = select(corpus, bigrams(general), 0.2)
+
+    step = -(-len(bigrams(corpus)) // len(bigrams(general)))
+    parts = np.bincount(chosen % step, minlength=step) / len(chosen)
+    assert step >= 4
+    assert all(0.6 / step < part < 1.5 / step for part in parts)
+
+
 def test_program(toy: Toy, tmp_path: Path) -> None:
     """
     `python -m models.selection` packs what it chose beside the corpora, links and all, and keeps it the next time.
     """
     packed = _packed(toy, tmp_path, general=HOMELY * 4, narrow=[*WILD, HOMELY[0]] * 4)
-    save_ragged(packed / "narrow.en-fr", "links", [[0, 1]] * 24, np.uint8)
+    save_ragged(packed / "narrow.en-fr", "links", [[0, place] for place in range(24)], np.uint8)
     arguments = ("narrow.en-fr", "--general", "general.en-fr", "--part", "0.15")
 
     first = run_module("models.selection", *arguments, environ={"DRAGOMAN_RUNS": tmp_path})
     again = run_module("models.selection", *arguments, environ={"DRAGOMAN_RUNS": tmp_path})
 
     assert "narrow-near.en-fr: 4 pairs\n" == first.stdout, first.stderr
-    assert (0, "") == (again.returncode, again.stdout)
+    assert (0, "narrow-near.en-fr: kept\n") == (again.returncode, again.stdout)
     chosen = Packed.open(packed / "narrow-near.en-fr")
-    assert [HOMELY[0]] * 4 == [toy.tokenizer.decode(chosen.pair(i)[0]).text for i in range(4)]
-    assert [[0, 1]] == chosen.links_of(3).tolist()
+    for number, place in enumerate((5, 11, 17, 23)):
+        english, other = (toy.tokenizer.decode(ids).text for ids in chosen.pair(number))
+        assert (HOMELY[0], f"rivière {HOMELY[0]}") == (english, other)
+        assert [[0, place]] == chosen.links_of(number).tolist()
 
 
-def test_what_is_not_there(toy: Toy, tmp_path: Path) -> None:
+def test_without_the_usual_corpora(toy: Toy, tmp_path: Path) -> None:
     """
-    Without the usual corpora nothing is selected; a corpus that was asked for is missed by its name.
+    Where none of the usual corpora is packed there is nothing to select.
     """
-    _packed(toy, tmp_path, general=HOMELY)
+    _packed(toy, tmp_path, mine=HOMELY)
 
-    usual = run_module("models.selection", environ={"DRAGOMAN_RUNS": tmp_path})
-    asked = run_module(
-        "models.selection", "other.en-fr", "--general", "general.en-fr", environ={"DRAGOMAN_RUNS": tmp_path}
-    )
+    result = run_module("models.selection", environ={"DRAGOMAN_RUNS": tmp_path})
 
-    assert (0, "", "") == (usual.returncode, usual.stdout, usual.stderr)
-    assert 1 == asked.returncode
-    assert "other.en-fr: no packed corpus there" in asked.stderr
+    assert (0, "", "") == (result.returncode, result.stdout, result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("other.en-fr", "--general", "mine.en-fr"), "other.en-fr: no packed corpus there"),
+        (("mine.en-fr",), "no usual general corpus there"),
+        (("mine.en-fr", "--general", "single.en-fr"), "single.en-fr: 1 pairs, want 2 at least"),
+        (("mine.en-fr", "--general", "mine.en-fr", "--part", "15"), "--part 15.0: want more than 0"),
+        (("mine.en-fr", "--general", "mine.en-fr", "--part", "nan"), "--part nan: want more than 0"),
+    ],
+)
+def test_errors_are_one_clear_line(toy: Toy, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """
+    What cannot be selected is said in one line that names it.
+    """
+    _packed(toy, tmp_path, mine=HOMELY, single=HOMELY[:1])
+
+    result = run_module("models.selection", *arguments, environ={"DRAGOMAN_RUNS": tmp_path})
+
+    assert 0 != result.returncode
+    assert said in result.stderr.splitlines()[-1]
 
 
 def test_tokenizer_counts_them_to_their_corpus(tmp_path: Path) -> None:
@@ -109,3 +151,22 @@ def test_tokenizer_counts_them_to_their_corpus(tmp_path: Path) -> None:
 
     assert "x.en-fr" == origin(near("x.en-fr")) == origin("x.en-fr")
     assert (30, 10) == (lines.count("house"), lines.count("tree"))
+
+
+def test_tokenizer_is_kept(toy: Toy, tmp_path: Path) -> None:
+    """
+    The tokenizer that corpora and checkpoints belong to is never made anew, and one of another size is an error.
+    """
+    config = tmp_path / "toy.toml"
+    config.write_text(CONFIG)
+    (tmp_path / "tokenizer.model").write_bytes((toy.runs / "tokenizer.model").read_bytes())
+    environ = {"DRAGOMAN_RUNS": tmp_path, "DRAGOMAN_DATA": tmp_path / "no data are read"}
+
+    kept = run_module("models.tokenizer", config, environ=environ)
+    config.write_text(CONFIG.replace("vocabulary = 416", "vocabulary = 500"))
+    other = run_module("models.tokenizer", config, environ=environ)
+
+    assert (0, f"{tmp_path / 'tokenizer.model'}: kept\n") == (kept.returncode, kept.stdout)
+    assert 1 == other.returncode
+    assert "416 pieces, the network is to know 500" in other.stderr
+    assert (toy.runs / "tokenizer.model").read_bytes() == (tmp_path / "tokenizer.model").read_bytes()

@@ -23,7 +23,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["tiny", "base"])
 def test_the_configurations_that_come_with_it_are_good(name: str) -> None:
     """
-    Every configuration of the repository can be read, and gives every line its reason or its heading.
+    Every configuration of the repository can be read.
     """
     settings = read(ROOT / "models" / "configs" / f"{name}.toml")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,11 +21,12 @@ pytest.importorskip("torch")
 
 import torch
 
-from models import checkpoint, export, settings, train
+from models import checkpoint, export, settings, tokenizer, train
 from models.batches import Batches
+from models.data import DataError
 from models.trainer import Trainer, Worker
 from models.transformer import losses
-from tests.training.toy import CONFIG, ROOT, Toy, environment, run_module
+from tests.training.toy import CONFIG, ROOT, VOCABULARY, WORDS, Toy, environment, run_module
 
 Main = Callable[..., Path]
 
@@ -183,7 +185,7 @@ def test_a_start_from_weights_warms_up(main: Main, tmp_path: Path) -> None:
                 expected = value.half().float() if name == "half" else value
                 assert torch.equal(expected, state[key][weight])
 
-    trainer = Trainer(settings.read(tmp_path / "toy.toml"), Worker("fp32"))
+    trainer = Trainer(settings.read(tmp_path / "toy.toml"), Worker("fp32"), "")
     assert 0.1 == pytest.approx(trainer.rate())
 
 
@@ -208,11 +210,32 @@ def test_a_start_from_a_bundle_goes_on_counting(main: Main, tmp_path: Path, toy:
         assert torch.allclose(value, state["weights"][weight], rtol=1e-6)
 
 
+def test_weights_keep_their_tokenizer(main: Main, tmp_path: Path, toy: Toy) -> None:
+    """
+    Neither a checkpoint nor a bundle goes on with a tokenizer of as many, but other, pieces.
+    """
+    state = checkpoint.load(main("--minutes", "0") / "checkpoint.pt")
+    served, path = tmp_path / "bundle", tmp_path / "runs" / "tokenizer.model"
+    export.export(state, path, served, precision="fp32", name="toy", version="1", threshold=0.5)
+    (tmp_path / "runs" / "packed").unlink()
+    shutil.copytree(toy.packed, tmp_path / "runs" / "packed")
+    path.unlink()
+    backwards = [word[::-1] for words in WORDS.values() for word in words.split()]
+    path.write_bytes(tokenizer.train(backwards * 9, VOCABULARY, threads=1))
+
+    with pytest.raises(SystemExit, match="trained with another tokenizer"):
+        main()
+    with pytest.raises(SystemExit, match="whose weights know other pieces"):
+        main("--init", served, name="next")
+    with pytest.raises(DataError, match="trained with another tokenizer"):
+        export.export(state, path, served, precision="fp32", name="toy", version="2", threshold=0.5)
+
+
 def test_rates_rise_stay_and_fall(config: Path) -> None:
     """
     The rate rises over the warm-up, stays, and falls to zero over the last part of the tokens.
     """
-    trainer = Trainer(settings.read(config), Worker("fp32"))
+    trainer = Trainer(settings.read(config), Worker("fp32"), "")
     found = []
     for updates, tokens in (
         (0, 0),
@@ -243,7 +266,7 @@ def test_several_batches_are_one_update(toy: Toy, config: Path) -> None:
 
     found = []
     for given in (apart, [merged]):
-        trainer = Trainer(settings_, Worker("fp32"))
+        trainer = Trainer(settings_, Worker("fp32"), "")
         measured = trainer.update(given, losses)
         found.append((measured, trainer.tokens, trainer.network.state_dict()))
 
@@ -257,7 +280,7 @@ def test_several_batches_are_one_update(toy: Toy, config: Path) -> None:
     ("options", "said"),
     [
         (["--set", "training.totl_tokens=3"], "no such setting"),
-        (["--set", "model.vocabulary=500"], "has 416 pieces"),
+        (["--set", "model.vocabulary=500"], "416 pieces, the network is to know 500"),
         (["--set", 'data.weights={"nothing.en-fr" = 1.0}'], "nothing.en-fr: no packed corpus"),
         (["--init", "nowhere.pt"], "nowhere.pt: No such file"),
         (["--init", "nowhere.safetensors"], "nowhere.safetensors: No such file"),
