@@ -18,6 +18,7 @@ from service.translation import Translation
 
 MAX_LINES = 256  # under way; a server holds as many of one stream
 MAX_CODE_POINTS = 200_000  # of these lines together, unless one alone is longer
+MAX_BYTES = 4_000_000  # of one line: what is sent in a message, which holds 4 MiB unless the server was told otherwise
 MAX_ATTEMPTS = 8  # in a row without a single line done: half a minute
 MAX_TRIES = 3  # of one line that the server could not do in time
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 10.0
@@ -81,7 +82,7 @@ class Bulk:
         self._open, self._lines, self._first, self._tell, self._pause = open_stream, lines, first, tell, pause
         self._changed = threading.Condition()
         self._under_way: deque[Line] = deque()
-        self._is_read = self._is_over = False
+        self._is_read = self._is_over = self._is_paused = False
         self._failure: BaseException | None = None  # of the reader
         self._attempt = self._fruitless = 0
         self._has_begun = False
@@ -96,7 +97,9 @@ class Bulk:
         threading.Thread(target=self._read, name="bulk-reader", daemon=True).start()
         try:
             while self._has_line():  # a stream without any is an error
-                yield from self._try()
+                yield from self._done()
+                if self._under_way:
+                    yield from self._try()
             if self._failure is not None:
                 raise self._failure
         finally:
@@ -107,6 +110,7 @@ class Bulk:
     def _try(self) -> Iterator[Line]:
         """Open a stream and take what it brings until it ends or breaks off."""
         self._attempt += 1
+        self._is_paused = False
         self._last_reply = time.monotonic()
         stream = self._open(self._texts(self._attempt))
         over = threading.Event()
@@ -115,7 +119,7 @@ class Bulk:
             for id_, outcome in stream:
                 self._settle(int(id_), outcome)
                 yield from self._done()
-            if not self._is_done():
+            if not (self._is_done() or self._is_paused):
                 raise ServerError("UNAVAILABLE", "the stream ended before all lines were done")
         except ServerError as error:
             self._recover(error)
@@ -146,7 +150,7 @@ class Bulk:
                         self._changed.wait()
                     if self._is_over:
                         return
-                    self._under_way.append(Line(number, text))
+                    self._under_way.append(Line(number, text, _refusal(text)))
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001 - whoever iterates is told, after the lines before
             self._failure = error
@@ -165,6 +169,9 @@ class Bulk:
             with self._changed:
                 while (line := self._unsent(attempt)) is None:
                     if self._is_over or attempt != self._attempt or self._is_done():
+                        return
+                    if self._is_held_up():
+                        self._is_paused = True
                         return
                     self._changed.wait(_TICK_SECONDS)
                 line.sent = attempt
@@ -208,7 +215,12 @@ class Bulk:
         return bool(self._under_way)
 
     def _is_done(self) -> bool:
-        return self._is_read and not self._under_way
+        return self._is_read and all(line.outcome is not None for line in self._under_way)
+
+    def _is_held_up(self) -> bool:
+        """Tell whether the first line was never sent, and the server has nothing to do until it is told of."""
+        is_idle = all(line.outcome is not None for line in self._under_way)
+        return is_idle and bool(self._under_way) and not self._under_way[0].sent
 
     def _watch(self, stream: TextStream, over: threading.Event) -> None:
         """End a stream whose server does not answer any more, though it has something to do."""
@@ -218,6 +230,19 @@ class Bulk:
                 self._last_reply = time.monotonic()
             elif time.monotonic() - self._last_reply > _STALL_SECONDS:
                 stream.cancel()
+
+
+def _refusal(text: str) -> ServerError | None:
+    """Say of a line that no message can hold what the server would say: to send it would end the stream for all."""
+    size = (
+        len(text.encode()) if len(text) > MAX_BYTES // 4 else 0
+    )  # in UTF-8 a code point has four bytes at most
+    if size <= MAX_BYTES:
+        return None
+    message = f"bytes in one line: {size:,}, the limit is {MAX_BYTES:,}"
+    return ServerError(
+        "INVALID_ARGUMENT", message, "TEXT_TOO_LONG", {"limit": str(MAX_BYTES), "actual": str(size)}
+    )
 
 
 def _pause_seconds(attempt: int) -> float:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -24,6 +25,7 @@ from service.bench.command import add_flags as add_bench_flags
 from service.bench.command import bench
 from service.client import Client, ServerError
 from service.config import Settings
+from service.engine.processor import usable_threads
 from service.errors import DragomanError, NotServed, StartupError
 from service.lifecycle.memory import bound_memory
 from service.lifecycle.offers import folders
@@ -97,6 +99,9 @@ async def _serve(
     read: Callable[[], Settings],
     announce: Callable[[int], None],
 ) -> None:
+    # Texts are cut aside and models loaded aside: by as many threads as there are processors for, not as the host has.
+    aside = ThreadPoolExecutor(max_workers=usable_threads(served.cores) + 1, thread_name_prefix="aside")
+    asyncio.get_running_loop().set_default_executor(aside)
     await serve_until_stopped(Server(served, metrics, tracer), reloader(served, read), announce)
 
 

@@ -72,6 +72,7 @@ class Description:
             attention=best.attention if words else NO_ATTENTION,
             num_source_tokens=len(sentence.ids) + MARKS,
             num_target_tokens=len(best.log_probabilities),
+            num_alternative_tokens=sum(len(other.log_probabilities) for other in result.alternatives),
             times=result.times,
             repetitions=best.repetitions,
         )

@@ -78,10 +78,15 @@ class Metrics:
             "dragoman_queue_depth", "Sentences that wait.", registry=registry
         )
         self.running_sentences: Gauge | Share = Gauge(
-            "dragoman_running_sentences", "Decoder rows in use.", registry=registry
+            "dragoman_running_sentences",
+            "Sentences in the batches of all decode loops; with beams each has several rows.",
+            registry=registry,
         )
         self.batch_rows = Histogram(
-            "dragoman_batch_rows", "Sentences that shared a decoder step.", buckets=_ROWS, registry=registry
+            "dragoman_batch_rows",
+            "Rows that shared a decoder step; a sentence has as many as its beam.",
+            buckets=_ROWS,
+            registry=registry,
         )
         self.batch_tokens = Histogram(
             "dragoman_batch_tokens", "Pieces read and written in a decoder step.",

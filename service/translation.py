@@ -130,9 +130,15 @@ class TranslatedSentence:
     attention: npt.NDArray[np.float32]  # (target tokens, source tokens); if words were asked for
     num_source_tokens: int = 0
     num_target_tokens: int = 0
+    num_alternative_tokens: int = 0  # of all alternatives together
     times: Times = Times()
     repetitions: int = 0  # that made it end
     alternatives: list[Alternative] = field(default_factory=list)
+
+    @property
+    def num_returned_tokens(self) -> int:
+        """Return the target tokens of all hypotheses."""
+        return self.num_target_tokens + self.num_alternative_tokens
 
 
 @dataclass(frozen=True)

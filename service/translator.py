@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from service import tracing
 from service.batching import stages
@@ -30,7 +32,9 @@ from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
 from service.text.words import split_words
 from service.translation import Options, TranslatedSentence, Translation
 
-SHORT = 1000  # code points that are split so fast that another thread is not worth its cost
+T = TypeVar("T")
+SHORT = 1000  # code points that are cut so fast that another thread is not worth its cost
+ASIDE = 20_000  # code points that are cut together
 CHUNK = 32  # sentences of a streamed text that are queued together
 
 
@@ -48,8 +52,13 @@ class Translator:
         self._max_target_tokens = bundle.manifest.max_target_tokens
         self._estimate = PieceEstimate()
 
-    async def translate(self, texts: Items[str], options: Options) -> list[Translation]:
+    async def translate(
+        self, texts: Items[str], options: Options, places: Items[int] | None = None
+    ) -> list[Translation]:
         """Translate some texts together; the reply keeps their order.
+
+        Args:
+            places: Where they stand in the request, for errors; one after the other if not given.
 
         Raises:
             InvalidRequest: There is a prefix, and a text is not one sentence.
@@ -60,7 +69,7 @@ class Translator:
         prepared = await self._split_all(texts, options.source)
         pieces = sum(len(sentence.ids) for sentences in prepared for sentence in sentences)
         self._estimate.learn(texts, pieces)
-        prefix = self._prefix(prepared, options)
+        prefix = self._prefix(prepared, options, places)
         sequences = [
             [self._sequence(sentence, options, prefix) for sentence in sentences] for sentences in prepared
         ]
@@ -81,10 +90,12 @@ class Translator:
         pieces = self._estimate.sentences(texts)
         if not pieces:
             return
-        longest = Prepared(Span(0, 0), "", [EOS_ID] * max(pieces), [])
-        count = sum(not text.isspace() for text in texts if text)
-        work = (sum(pieces) + MARKS * len(pieces)) * (1 + options.search.beam_size)
-        self._loop.check(self._sequence(longest, options, None), count, work)
+        most = self._max_source_tokens - MARKS  # longer ones are cut
+        longest = Prepared(Span(0, 0), "", [EOS_ID] * min(max(pieces), most), [])
+        least = sum(not text.isspace() for text in texts if text)
+        about = sum(-(-count // most) for count in pieces)
+        work = (sum(pieces) + MARKS * about) * (1 + options.search.beam_size)
+        self._loop.check(self._sequence(longest, options, None), least, about, work)
 
     async def stream(self, text: str, options: Options) -> AsyncGenerator[Part, None]:
         """Translate one text of any length; its sentences come in order, each as soon as it is done.
@@ -142,7 +153,7 @@ class Translator:
 
     def _count(self, done: TranslatedSentence, options: Options) -> None:
         self._metrics.source_tokens.labels(options.pair).inc(done.num_source_tokens)
-        self._metrics.target_tokens.labels(options.pair).inc(done.num_target_tokens)
+        self._metrics.target_tokens.labels(options.pair).inc(done.num_returned_tokens)
 
     async def align(
         self, source: str, target: str, options: Options,
@@ -158,8 +169,7 @@ class Translator:
         Raises:
             OverLimit: A side has more tokens than the model takes.
         """
-        given = self._preparation.prepare(source, Span(0, len(source)))
-        wanted = self._preparation.prepare(target, Span(0, len(target)))
+        given, wanted = await _aside(partial(self._prepared, source, target), len(source) + len(target))
         words = (
             split_words(source) if source_words is None else source_words,
             split_words(target) if target_words is None else target_words,
@@ -175,15 +185,20 @@ class Translator:
         self._count(done, options)
         return done
 
-    def _prefix(self, prepared: list[list[Prepared]], options: Options) -> Prepared | None:
+    def _prepared(self, *texts: str) -> list[Prepared]:
+        return [self._preparation.prepare(text, Span(0, len(text))) for text in texts]
+
+    def _prefix(
+        self, prepared: list[list[Prepared]], options: Options, places: Items[int] | None = None
+    ) -> Prepared | None:
         """Return the pieces that every translation must begin with, if any.
 
         Raises:
-            InvalidRequest: A text is not one sentence, or the prefix leaves no room for more.
+            InvalidRequest: A text is not one sentence, or the prefix is longer than a translation may be.
         """
         if not options.prefix:
             return None
-        for index, sentences in enumerate(prepared):
+        for index, sentences in zip(places or range(len(prepared)), prepared, strict=True):
             if len(sentences) != 1:
                 raise InvalidRequest(
                     f"a target prefix needs texts of one sentence; contents[{index}] has {len(sentences)}",
@@ -192,25 +207,26 @@ class Translator:
                 )  # fmt: skip
         prefix = self._preparation.prepare(options.prefix, Span(0, len(options.prefix)))
         limit = options.max_target_tokens or self._max_target_tokens
-        if len(prefix.ids) >= limit:
+        if len(prefix.ids) > limit:
             field = "decoding.target_prefix"
             raise OverLimit(
-                f"tokens in {field}", field=field, limit=limit - 1, actual=len(prefix.ids), reason="INVALID_OPTION"
+                f"tokens in {field}", field=field, limit=limit, actual=len(prefix.ids), reason="INVALID_OPTION"
             )  # fmt: skip
         return prefix
 
     async def _split_all(self, texts: Items[str], language: str) -> list[list[Prepared]]:
-        """Cut the long texts aside, since one takes a second; a call given up stops between two of them."""
+        """Cut texts into sentences and pieces; a call given up stops between two batches of them."""
         began = time.monotonic()
-        split = self._preparation.split
-        prepared = [
-            split(text, language) if len(text) <= SHORT else await asyncio.to_thread(split, text, language)
-            for text in texts
-        ]
+        prepared: list[list[Prepared]] = []
+        for some in _batches(texts):
+            prepared += await _aside(partial(self._split_some, some, language), sum(map(len, some)))
         ended = time.monotonic()
         self._metrics.stage_seconds.labels("split").observe(ended - began)
         tracing.stage("split", began, ended, texts=len(texts), sentences=sum(map(len, prepared)))
         return prepared
+
+    def _split_some(self, texts: Items[str], language: str) -> list[list[Prepared]]:
+        return [self._preparation.split(text, language) for text in texts]
 
     def _sequence(self, sentence: Prepared, options: Options, begin: Prepared | None) -> Sequence:
         source_ids = [self._tokenizer.tag_id(options.target), *sentence.ids, EOS_ID]
@@ -239,6 +255,23 @@ class Translator:
                 future.cancel()
             if tracing.is_wanted():
                 stages.trace(map(stages.instants, sequences))
+
+
+async def _aside(work: Callable[[], T], size: int) -> T:
+    """Do what takes a second for a long text in another thread, so that all other calls go on."""
+    return work() if size <= SHORT else await asyncio.to_thread(work)
+
+
+def _batches(texts: Items[str]) -> Iterator[list[str]]:
+    """Yield the texts in order, some together: a call that is given up may still cost one batch."""
+    batch: list[str] = []
+    for text in texts:
+        if batch and sum(map(len, batch)) + len(text) > ASIDE:
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch
 
 
 def _limit(field: str, limit: int, actual: int) -> None:

@@ -104,19 +104,22 @@ class Loop:
             now = self._clock()
             caller = sequences[0].caller if sequences else ""
             self._check_room(caller, len(sequences), work, now)
-            self._check_deadline(sequences, work, now)
+            self._check_deadline(
+                sequences, work, sum(sequence.search.beam_size for sequence in sequences), now
+            )
             for sequence in sequences:
                 sequence.submitted_at = now
                 self._waiting.add(sequence)
             self._metrics.queue_depth.set(len(self._waiting))
             self._changed.notify_all()
 
-    def check(self, longest: Sequence, count: int, work: int) -> None:
+    def check(self, longest: Sequence, least: int, about: int, work: int) -> None:
         """Refuse at once, by estimates, what is not cut into sentences yet.
 
         Args:
             longest: Like the longest of them, and never queued.
-            count: How many they are at least.
+            least: How many they are at least.
+            about: How many they are about, which share steps and so take less time each.
             work: Of all of them, in pieces.
 
         Raises:
@@ -124,10 +127,9 @@ class Loop:
         """
         with self._changed:
             now = self._clock()
-            self._check_room(
-                longest.caller, count, 0, now
-            )  # whether there is room for all is not for an estimate to say
-            self._check_deadline([longest], work, now)
+            # Whether there is room for all is not for an estimate to say.
+            self._check_room(longest.caller, least, 0, now)
+            self._check_deadline([longest], work, about * longest.search.beam_size, now)
 
     def _check_room(self, caller: str, count: int, work: int, now: float) -> None:
         if self._is_closed:
@@ -135,8 +137,8 @@ class Loop:
         retry_seconds = max(0.1, self._drain_seconds(self._waiting.work))
         self._waiting.check_room(caller, count, work, retry_seconds, now)
 
-    def _check_deadline(self, sequences: list[Sequence], work: int, now: float) -> None:
-        """Refuse what would not be done in time.
+    def _check_deadline(self, sequences: list[Sequence], work: int, joining: int, now: float) -> None:
+        """Refuse what would not be done in time, by the work and the rows that join those there are.
 
         Raises:
             DeadlinePassed: It is too late already.
@@ -148,7 +150,7 @@ class Loop:
         remaining = first.deadline - now
         if remaining <= 0:
             raise DeadlinePassed("the deadline has passed")
-        rows = self._rows(sum(sequence.search.beam_size for sequence in sequences))
+        rows = self._rows(joining)
 
         def estimate(pace: Pace, before: int) -> float:
             waiting = pace.drain_seconds(before, rows, len(self.workers))

@@ -50,7 +50,8 @@ class Cache:
     """Arrays of one shape and type, (R, H, L, K) each, one for each name: a block (names, R, H, L, K).
 
     The block lies in front of a larger piece of memory, of which there are two: what changes its shape is
-    copied from one to the other, and fresh memory, which the system hands out slowly, is seldom needed.
+    copied from one to the other, and fresh memory, which the system hands out slowly, is seldom needed. Together they
+    are at most one and a half times what was needed at once.
     """
 
     def __init__(
@@ -79,18 +80,25 @@ class Cache:
             return False
         if rows > capacity:
             capacity = -(-rows // ROWS) * ROWS
-        old, kept = self._block, min(wanted, self.length)
-        self._memory, self._spare = self._spare, self._memory
+        kept = self._block[:, :used, :, : min(wanted, self.length)]
+        size = math.prod(self._shape(capacity, wanted))
+        if len(self._spare) >= size:
+            self._memory, self._spare = self._spare, self._memory
+        elif len(self._memory) >= size:
+            kept = kept.copy()  # the block grows where it lies
+        else:
+            new = np.empty(size, self._memory.dtype)
+            self._memory, self._spare = new, self._memory if 2 * len(self._memory) <= size else new[:0]
         self._block = self._laid_out(capacity, wanted)
-        self._block[:, :used, :, :kept] = old[:, :used, :, :kept]
+        self._block[:, :used, :, : kept.shape[3]] = kept
         return True
 
+    def _shape(self, rows: int, length: int) -> tuple[int, ...]:
+        return len(self._names), rows, self._heads, length, self._width
+
     def _laid_out(self, rows: int, length: int) -> Kept:
-        shape = (len(self._names), rows, self._heads, length, self._width)
-        size = math.prod(shape)
-        if len(self._memory) < size:
-            self._memory = np.empty(size, self._memory.dtype)
-        return self._memory[:size].reshape(shape)
+        shape = self._shape(rows, length)
+        return self._memory[: math.prod(shape)].reshape(shape)
 
     def items(self, rows: int) -> list[tuple[str, Kept]]:
         """Return what a graph works on: the rows in front, by name, not copied."""

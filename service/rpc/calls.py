@@ -10,8 +10,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from service.security.memory import Memory
 from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
+_FIRST_SECONDS = 1.0  # for the first text of a stream that was let in, once the server drains
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Calls:
         self._metrics, self._default_deadline = metrics, default_deadline_seconds
         self._access, self._tracer = access, tracer
         self.running = self.begun = 0  # calls of our service, not those that watch its health
-        self.is_draining = False
+        self.draining = asyncio.Event()
 
     def service(
         self,
@@ -115,9 +116,10 @@ class Calls:
                 Replies(context) as send,
             ):
                 requests = _Requests(self, request_type, payloads)
-                await stream(aiter(requests), call, send)
+                async with aclosing(aiter(requests)) as taken:
+                    await stream(taken, call, send)
                 if requests.is_cut:
-                    raise Unavailable("the server is shutting down", reason="DRAINING")
+                    raise _draining()
 
         return handle
 
@@ -185,14 +187,35 @@ class _Requests:
         self._calls, self._request_type, self._payloads = calls, request_type, payloads
         self.is_cut = False
 
-    async def __aiter__(self) -> AsyncIterator[Message]:
-        taken = 0
-        async for payload in self._payloads:
-            self.is_cut = taken > 0 and self._calls.is_draining
-            if self.is_cut:
-                return
-            taken += 1
-            yield _parse(self._request_type, payload)
+    async def __aiter__(self) -> AsyncGenerator[Message]:
+        payloads, taken = aiter(self._payloads), 0
+        draining = asyncio.ensure_future(self._calls.draining.wait())
+        coming: asyncio.Future[bytes | None] | None = None
+        try:
+            while True:
+                coming = asyncio.ensure_future(anext(payloads, None))
+                await asyncio.wait({coming, draining}, return_when=asyncio.FIRST_COMPLETED)
+                if (
+                    draining.done() and not taken
+                ):  # what was let in is answered, and its text may be under way
+                    await asyncio.wait({coming}, timeout=_FIRST_SECONDS)
+                if not coming.done() or (draining.done() and taken and coming.result() is not None):
+                    self.is_cut = True
+                    if not taken:
+                        raise _draining()
+                    return
+                if (payload := coming.result()) is None:
+                    return
+                taken += 1
+                yield _parse(self._request_type, payload)
+        finally:
+            for waiting in (draining, coming):
+                if waiting is not None:
+                    waiting.cancel()
+
+
+def _draining() -> Unavailable:
+    return Unavailable("the server is shutting down", reason="DRAINING")
 
 
 def _parse(request_type: type[Message], payload: bytes) -> Message:

@@ -150,7 +150,7 @@ def pack_metadata(
         encode_seconds=max((time.encode for time in times), default=0.0),
         decode_seconds=max((time.decode for time in times), default=0.0),
         source_tokens=sum(sentence.num_source_tokens for sentence in sentences),
-        target_tokens=sum(sentence.num_target_tokens for sentence in sentences),
+        target_tokens=sum(sentence.num_returned_tokens for sentence in sentences),
         model_version=model,
         request_id=request_id,
     )

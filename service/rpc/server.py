@@ -78,7 +78,7 @@ class Server:
 
     async def drain(self) -> None:
         """Report NOT_SERVING, let running calls finish, close."""
-        self._calls.is_draining = True
+        self._calls.draining.set()
         await self._health.enter_graceful_shutdown()
         await self._let_the_last_in()
         stopping = asyncio.ensure_future(self._main.stop(self._served.settings.drain_seconds))

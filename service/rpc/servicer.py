@@ -87,11 +87,11 @@ class _Methods:
                 self._checks.text(f"contents[{index}]", text)
             except DragomanError as error:
                 errors[index] = error
-        good = [text for index, text in enumerate(request.contents) if index not in errors]
+        good = {index: text for index, text in enumerate(request.contents) if index not in errors}
         if not good:
             raise errors[0]
-        with call.caller.charged(sum(map(len, good))):
-            done = iter(await self._translator.translate(good, options))
+        with call.caller.charged(sum(map(len, good.values()))):
+            done = iter(await self._translator.translate([*good.values()], options, [*good]))
         reply = pb.TranslateResponse()
         sentences: list[TranslatedSentence] = []
         for index, text in enumerate(request.contents):

@@ -24,6 +24,7 @@ from service.rpc import replies, status
 from service.rpc.calls import Call
 from service.rpc.requests import Checks
 from service.rpc.sending import Send
+from service.security.guard import Charge
 from service.translation import Options, TranslatedSentence
 from service.translator import Translator
 
@@ -118,8 +119,8 @@ class TextStream:
         try:
             self._checks.text("content", request.content)
             charged = self._call.caller.charged(len(request.content))
-            with self._call.memory.holding(request.ByteSize()), charged:
-                await self._translate(request, known)
+            with self._call.memory.holding(request.ByteSize()), charged as charge:
+                await self._translate(request, known, charge)
         except DragomanError as error:
             if status.code_of(error) is grpc.StatusCode.INTERNAL:
                 raise  # ours, and unexpected: the whole stream is told
@@ -133,7 +134,7 @@ class TextStream:
                 del self._unfinished[request.id]
                 self._finished.notify_all()
 
-    async def _translate(self, request: Any, known: _Known) -> None:
+    async def _translate(self, request: Any, known: _Known, charge: Charge) -> None:
         seconds = self._settings.default_deadline_seconds
         deadline = self._call.deadline
         if deadline == math.inf:
@@ -157,6 +158,7 @@ class TextStream:
                 if part.is_last:
                     reply.metadata.CopyFrom(pack_cost(sentences, self._model, self._call))
                 await self._write(reply)
+                charge.is_due = True
 
     async def _write(self, reply: pb.StreamTranslateResponse) -> None:
         async with self._writing:

@@ -123,6 +123,13 @@ class Guard:
         return bucket
 
 
+@dataclass
+class Charge:
+    """What a call was charged; `is_due` once the caller has got a part of what it is for."""
+
+    is_due: bool = False
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who makes a call.
@@ -146,19 +153,20 @@ class Caller:
             self.guard.confirm(self.key, self.method)
 
     @contextmanager
-    def charged(self, characters: int = 0) -> Iterator[None]:
-        """Charge one request and its texts to the quota; what we had no room for costs nothing.
+    def charged(self, characters: int = 0) -> Iterator[Charge]:
+        """Charge one request and its texts to the quota; what we had no room for, and sent nothing of, costs nothing.
 
         Raises:
             QuotaExhausted: There is not enough left.
         """
+        charge = Charge()
         if not (self.guard and self.key):
-            yield
+            yield charge
             return
         taken = self.guard.take(self.guard.confirm(self.key, self.method), 1, characters)
         try:
-            yield
+            yield charge
         except (QueueFull, DeadlineTooShort):
-            for bucket, amount in taken:
+            for bucket, amount in taken if not charge.is_due else ():
                 bucket.take(-amount)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,11 +73,20 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Put a whole new file, readable by its owner only, in the place of the old one."""
+    """Put a whole new file in the place of the old one, which whoever read that can read; a first one is its owner's only.
+
+    Raises:
+        OSError: Also if the new file cannot be given to the owner and group of the old one.
+    """
     place = path.resolve()  # the file behind a symbolic link, not the link
     handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
+            if place.exists():
+                old = place.stat()
+                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

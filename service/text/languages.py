@@ -12,17 +12,23 @@ _CODES = """
     pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti
     tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
 """
-_ISO_639_1 = frozenset(_CODES.split())
-_CODE = re.compile(r"([A-Za-z]{2})([-_][A-Za-z0-9]{2,8})*")
+# Languages that have no shorter code, and that other translators know.
+_LONGER = """
+    ace acm aeb ajp apc ars ary arz ast awa azb ban bem bho bjn bug ceb cjk ckb crh dik dyu fil fon fur fuv gaz
+    hne ilo kac kab kam kbp kea kmb kmr knc lij lmo ltg lua luo lus mag mai min mni mos nso nus pag pap pbt prs
+    quy sat scn shn szl taq tpi tum tzm umb vec war yue zsm
+"""
+_KNOWN = frozenset([*_CODES.split(), *_LONGER.split()])
+_CODE = re.compile(r"([A-Za-z]{2,3})([-_][A-Za-z0-9]{2,8})*")
 
 
 def primary_language(code: str) -> str | None:
     """Return the bare language of a code with script or region, or None if it is no language.
 
-    >>> primary_language("es-419"), primary_language("en_US"), primary_language("xx")
-    ('es', 'en', None)
+    >>> primary_language("es-419"), primary_language("en_US"), primary_language("fil"), primary_language("xx")
+    ('es', 'en', 'fil', None)
     """
     match = _CODE.fullmatch(code)
-    if match is None or match[1].lower() not in _ISO_639_1:
+    if match is None or match[1].lower() not in _KNOWN:
         return None
     return match[1].lower()

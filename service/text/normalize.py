@@ -83,6 +83,6 @@ def _may_compose(character: str) -> bool:
         unicodedata.combining(character) != 0
         or character in _INVISIBLE
         or 0x1100 <= code <= 0x11FF  # Hangul jamo compose without being combining marks
-        or unicodedata.category(character) == "Mc"
+        or unicodedata.category(character) in ("Mc", "Mn")  # vowel signs that compose have no class
         or not unicodedata.is_normalized("NFC", character)
     )

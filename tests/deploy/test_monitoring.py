@@ -128,6 +128,16 @@ def test_half_a_queue() -> None:
     assert alerts()["DragomanQueueFills"]["expr"].endswith(f"> {Settings().max_queued_sentences // 2}")
 
 
+def test_the_dashboard_knows_the_rows() -> None:
+    """
+    The panel of the batches names the default number of rows.
+    """
+    shown = read("monitoring/dashboard.json")["panels"]
+    [panel] = [panel for panel in shown if panel.get("title") == "Sentences in the batches"]
+
+    assert f"({Settings().max_running_sentences})" in panel["description"]
+
+
 def test_kubernetes_gets_the_same_rules() -> None:
     """
     The PrometheusRules are the plain rule files (`make rules`), and the dashboard is the plain dashboard.

@@ -71,6 +71,19 @@ class TestBeam:
             assert all(other.text[word.span.start : word.span.end].strip() for word in other.words)
             assert {link.target_word for link in other.links} <= set(range(len(other.words)))
 
+    async def test_alternatives_count(self, server: Running) -> None:
+        """
+        What a call cost has the tokens of all hypotheses that came back.
+        """
+        best = await server.stub.Translate(request("The cat sat.", decoding=pb.DecodingOptions(beam_size=4)))
+        decoding = pb.DecodingOptions(beam_size=4, num_alternatives=3)
+        before = server.value("dragoman_target_tokens_total", pair="en-fr")
+        all_ = await server.stub.Translate(request("The cat sat.", decoding=decoding))
+
+        written = all_.metadata.target_tokens
+        assert written > best.metadata.target_tokens
+        assert written == server.value("dragoman_target_tokens_total", pair="en-fr") - before
+
     async def test_length_penalty(self, server: Running) -> None:
         """
         A larger exponent never prefers the shorter translation.

@@ -4,13 +4,15 @@ import asyncio
 import urllib.request
 from typing import Any
 
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import start_http_server
 
 from service.metrics import SERVICE
-from tests.integration.conftest import Running, running
+from service.pb.dragoman.v1 import translation_pb2 as pb
+from tests.integration.conftest import Running, running, until
 from tests.integration.contract import refused, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,6 +70,31 @@ async def test_drain_finishes_running_calls() -> None:
 
         assert 10 == len((await call).translations[0].sentences)
         await draining
+
+
+@pytest.mark.parametrize("texts", [0, 1])
+async def test_drain_does_not_wait_for_idle_streams(texts: int) -> None:
+    """
+    A stream whose caller sends nothing more is told to go elsewhere once its texts are answered.
+    """
+    async with running(drain_seconds="20") as leaving:
+        call = leaving.stub.StreamTranslate()
+        await call.wait_for_connection()
+        for number in range(texts):
+            options = pb.StreamTranslateOptions(source_language_code="en", target_language_code="fr")
+            await call.write(pb.StreamTranslateRequest(id=str(number), content="Yes.", options=options))
+            assert (await call.read()).last
+        labels = {"grpc_type": "bidi_stream", "grpc_service": SERVICE, "grpc_method": "StreamTranslate"}
+        await until(lambda: leaving.value("grpc_server_started_total", **labels))
+        began = asyncio.get_running_loop().time()
+
+        await leaving.server.drain()
+
+        assert asyncio.get_running_loop().time() - began < 6
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await call.read()
+        assert grpc.StatusCode.UNAVAILABLE is error.value.code()
+        assert "the server is shutting down" == error.value.details()
 
 
 async def test_drain_loses_no_call_that_was_sent() -> None:

@@ -272,3 +272,21 @@ def test_a_silent_server(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Bulk(lambda texts: next(streams)(texts, None, LOST, 1), ["a"], pause=lambda _: None)  # type: ignore[arg-type,return-value]
 
     assert [1] == [line.number for line in run]
+
+
+@pytest.mark.parametrize(
+    "lines", [["a", "LONG", "b"], ["LONG"], ["LONG", "a"], ["a", "LONG"], ["a", "LONG", "LONG"]]
+)
+def test_a_line_that_no_message_holds(lines: list[str]) -> None:
+    """
+    A line that would end the stream for all is never sent, and is told of in its place.
+    """
+    long = "é" * (bulk.MAX_BYTES // 2 + 1)
+    server = FakeServer()
+
+    made = server.run([long if line == "LONG" else line for line in lines])
+
+    said = f"INVALID_ARGUMENT: bytes in one line: {bulk.MAX_BYTES + 2:,}, the limit is {bulk.MAX_BYTES:,}"
+    assert [said if line == "LONG" else line.upper() for line in lines] == [outcome for _, outcome in made]
+    sent = [id_ for stream in server.streams for id_ in stream.taken]
+    assert [str(number) for number, line in enumerate(lines, 1) if line != "LONG"] == sent

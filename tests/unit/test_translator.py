@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.bundle import Bundle
 from service.engine.runner import Step
-from service.errors import DeadlinePassed, OverLimit
+from service.errors import DeadlinePassed, InvalidRequest, OverLimit
 from service.metrics import Metrics
 from service.text.normalize import normalize
 from service.text.spans import Span
@@ -153,6 +153,29 @@ async def test_target_cut(translator: Translator) -> None:
     assert (FlagKind.TARGET_CUT, 2) == (flag.kind, flag.value)
     assert Finish.LENGTH is done.sentences[0].finish
     assert 2 == done.sentences[0].num_target_tokens
+
+
+async def test_a_prefix_as_long_as_a_translation(translator: Translator) -> None:
+    """
+    A prefix may take all the tokens there are; one more is refused with both numbers.
+    """
+    size = len(translator._preparation.prepare("One two three", Span(0, 13)).ids)
+
+    done = await one(translator, "Four.", Options("en", "fr", prefix="One two three", max_target_tokens=size))
+    with pytest.raises(OverLimit, match=f"{size}, the limit is {size - 1}"):
+        await one(
+            translator, "Four.", Options("en", "fr", prefix="One two three", max_target_tokens=size - 1)
+        )
+
+    assert "One two three" == done.text
+
+
+async def test_a_prefix_names_the_text_of_the_request(translator: Translator) -> None:
+    """
+    The error names the text by its place in the request, whatever was left out before it.
+    """
+    with pytest.raises(InvalidRequest, match=r"contents\[7\] has 2"):
+        await translator.translate(["One.", "One. Two."], Options("en", "fr", prefix="Le"), [4, 7])
 
 
 async def test_sentence_split(translator: Translator) -> None:

@@ -1,5 +1,7 @@
 """The loop that turns decisions into steps, with a fake engine and a fake clock."""
 
+from collections.abc import Callable
+
 import pytest
 
 from service.batching.loop import Loop
@@ -196,14 +198,34 @@ def test_most_is_refused_before_it_is_cut_up(metrics: Metrics) -> None:
         steps(loop, 4)
     hurried = sequence(11, deadline=runner.clock.now + 8.0)
 
-    loop.check(hurried, count=1, work=6)
+    loop.check(hurried, least=1, about=1, work=6)
     loop.submit([sequence(11, 12, 13) for _ in range(4)])
     with pytest.raises(QueueFull):
-        loop.check(hurried, count=2, work=12)
+        loop.check(hurried, least=2, about=2, work=12)
     with pytest.raises(DeadlineTooShort):
-        loop.check(hurried, count=1, work=60)
+        loop.check(hurried, least=1, about=1, work=60)
 
     assert 4.0 == metrics.registry.get_sample_value("dragoman_queue_depth")
+
+
+@pytest.mark.parametrize("remaining", [0.5, 1.0, 2.0, 4.0, 8.0, 16.0])
+def test_a_right_estimate_decides_as_the_texts_will(metrics: Metrics, remaining: float) -> None:
+    """
+    Whoever knows beforehand how many sentences there will be is refused neither more nor less than they are.
+    """
+    loop = make_loop(metrics, FakeRunner(), max_running=64)
+    wanted = [sequence(*[11] * 32, deadline=FakeClock().now + remaining) for _ in range(100)]
+    work = sum(one.work for one in wanted)
+
+    def is_refused(ask: Callable[[], None]) -> bool:
+        try:
+            ask()
+        except DeadlineTooShort:
+            return True
+        return False
+
+    before = is_refused(lambda: loop.check(wanted[0], least=100, about=100, work=work))
+    assert before == is_refused(lambda: loop.submit(wanted))
 
 
 def test_what_lies_between_steps_is_part_of_the_pace(metrics: Metrics) -> None:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.engine.cache import Cache, close_gaps
 
@@ -76,6 +78,27 @@ def test_new_shapes_use_old_memory() -> None:
     assert before == {array.__array_interface__["data"][0] for _, array in cache.items(2)}
     for _, array in cache.items(2):
         assert 2 * 2 * 8 * 3 == array[:, :, :8].sum()
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.integers(1, 512)), min_size=1, max_size=20))
+def test_memory_is_bounded(wanted: list[tuple[int, int]]) -> None:
+    """
+    Whatever comes after what, memory is one and a half times the largest block at most, and rows in use stay.
+    """
+    cache = Cache(["key"], heads=1, width=1)
+    largest = used = capacity = 0
+
+    for number, (rows, length) in enumerate(wanted, 1):
+        kept = min(used, rows)
+        before = [array[:kept, :, :1].copy() for _, array in cache.items(kept)] if kept else []
+        cache.reserve(kept, rows, length)
+        assert all((cache.items(kept)[0][1][:, :, :1] == array).all() for array in before)
+        used = rows
+        cache.put(range(rows), [np.full((rows, 1, 1, 1), number, np.float32)])
+        capacity = max(capacity, -(-rows // 16) * 16)
+        largest = max(largest, capacity * cache.length)
+        assert cache.length >= length
+        assert cache._memory.size + cache._spare.size <= 1.5 * largest
 
 
 def test_items_are_not_copied() -> None:

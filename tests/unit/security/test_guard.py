@@ -211,6 +211,24 @@ def test_our_want_of_room_costs_nothing(error: Exception, is_charged: bool) -> N
             pass
 
 
+def test_what_was_sent_is_charged() -> None:
+    """
+    A text of which a part was sent is not given back, whatever became of the rest.
+    """
+    caller = Door(characters_per_minute=60).admit()
+
+    def cut_off() -> None:
+        with caller.charged(60) as charge:
+            charge.is_due = True
+            raise DeadlineTooShort(2, 1)
+
+    with pytest.raises(DeadlineTooShort):
+        cut_off()
+
+    with pytest.raises(QuotaExhausted), caller.charged(60):
+        pass
+
+
 def test_limits_may_change() -> None:
     """
     A changed limit is in force at once, also for calls that run; what is unchanged goes on, after any reload.

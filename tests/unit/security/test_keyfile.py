@@ -100,6 +100,23 @@ def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
     assert "a" in keyfile.read(behind).by_id
 
 
+def test_readers_stay_readers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A changed file has the mode, owner and group of the one before: whoever read that learns of a revocation.
+    """
+    given: list[tuple[int, int]] = []
+    keyfile.create(path, "a")
+    path.chmod(0o640)
+    group = path.stat().st_gid
+    monkeypatch.setattr(os, "getegid", lambda: group + 1)
+    monkeypatch.setattr(os, "fchown", lambda _, owner, group: given.append((owner, group)))
+
+    keyfile.revoke(path, "a")
+
+    assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+    assert [(path.stat().st_uid, group)] == given
+
+
 def test_at_the_same_time(path: Path) -> None:
     """
     Of keys made at the same moment none is lost.

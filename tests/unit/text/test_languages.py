@@ -15,6 +15,8 @@ from service.text.languages import primary_language
         ("en_US", "en"),
         ("zh-Hant-TW", "zh"),
         ("de", "de"),
+        ("fil-PH", "fil"),
+        ("ast", "ast"),
     ],
 )
 def test_codes(code: str, language: str) -> None:
@@ -30,6 +32,6 @@ def test_codes(code: str, language: str) -> None:
 )
 def test_not_codes(code: str) -> None:
     """
-    What is no language of ISO 639-1, or not written as a code, is told from one that is not served.
+    What is no language's shortest code, or not written as a code, is told from one that is not served.
     """
     assert primary_language(code) is None

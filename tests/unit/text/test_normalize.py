@@ -46,6 +46,7 @@ def test_forms(text: str, normalized: str) -> None:
 @example("\u1100\u00ad\u1161")
 @example("a\u0301\u0323")  # marks out of their canonical order
 @example("\u0301 \u0301")
+@example("\u1025\u102e")  # a vowel sign of no combining class, which composes
 def test_both_ways_agree(text: str) -> None:
     """
     The way with offsets gives the text of the fast way, whatever the text.
