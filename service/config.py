@@ -137,7 +137,9 @@ class Settings:
         live=True,
     )
     max_held_bytes: int = _setting(
-        64 * 1024 * 1024, "bytes of requests of all running calls; more take more memory", 1024
+        64 * 1024 * 1024,
+        "bytes of all running calls, their requests and the attention they may get; more take more memory",
+        1024,
     )
     max_metadata_bytes: int = _setting(
         16 * 1024, "bytes of metadata of one call; raise it for large tokens of a proxy", 1024, 2**20

@@ -88,12 +88,12 @@ class QueueFull(DragomanError):
 
 
 class MemoryFull(QueueFull):
-    """The requests of all running calls together are as large as they may be."""
+    """What is held for all running calls together is as large as it may be."""
 
     reason = "MEMORY_FULL"
 
     def __init__(self, *, limit: int, held: int, actual: int, retry_seconds: float) -> None:
-        message = f"bytes of requests: {held:,} held and {actual:,} more asked for, the limit is {limit:,}"
+        message = f"bytes of requests and attention: {held:,} held and {actual:,} more asked for, the limit is {limit:,}"
         super().__init__(message, retry_seconds=retry_seconds)
 
 

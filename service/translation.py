@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,6 +71,7 @@ class Options:
         is_bulk: Whether others may join first.
         caller: Who asks; callers take turns.
         deadline: On the loop's clock (`time.monotonic`): after it nobody wants the result.
+        hold: Told how many bytes the attention may take; raises MemoryFull if there is no room for them.
     """
 
     source: str
@@ -82,6 +84,7 @@ class Options:
     search: Search = GREEDY
     prefix: str = ""
     caller: str = ""
+    hold: Callable[[int], None] = field(default=lambda _: None, compare=False)
 
     @property
     def pair(self) -> str:

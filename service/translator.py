@@ -17,6 +17,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
+
 from service import tracing
 from service.batching import stages
 from service.batching.loop import Loop
@@ -33,6 +35,7 @@ from service.text.words import split_words
 from service.translation import Options, TranslatedSentence, Translation
 
 T = TypeVar("T")
+_NUMBER = np.dtype(np.float32).itemsize  # of attention
 SHORT = 1000  # code points that are cut so fast that another thread is not worth its cost
 ASIDE = 20_000  # code points that are cut together
 CHUNK = 32  # sentences of a streamed text that are queued together
@@ -63,7 +66,7 @@ class Translator:
         Raises:
             InvalidRequest: There is a prefix, and a text is not one sentence.
             OverLimit: There will never be room for all their sentences.
-            QueueFull: There is no room for them now.
+            QueueFull, MemoryFull: There is no room for them now.
         """
         self._check(texts, options)
         prepared = await self._split_all(texts, options.source)
@@ -73,6 +76,7 @@ class Translator:
         sequences = [
             [self._sequence(sentence, options, prefix) for sentence in sentences] for sentences in prepared
         ]
+        _hold([sequence for of_text in sequences for sequence in of_text], options)
         results = await self._run([sequence for of_text in sequences for sequence in of_text])
         translations = []
         for text, sentences in zip(texts, prepared, strict=True):
@@ -112,6 +116,7 @@ class Translator:
         if not sentences:
             yield Part(None, text, [], is_last=True)
             return
+        _hold([self._sequence(sentence, options, prefix) for sentence in sentences], options, 2 * CHUNK)
         assembly = Assembly(self._description, text, sentences, options, prefix)
         waiting: deque[tuple[Sequence, asyncio.Future[Result]]] = deque()
         passed: list[stages.Instants] = []
@@ -180,6 +185,7 @@ class Translator:
         _limit(f"{field}.target_text", self._max_target_tokens, len(wanted.ids))
         sequence = self._sequence(given, replace(options, max_target_tokens=len(wanted.ids) + 1), wanted)
         sequence.is_forced_whole = True
+        _hold([sequence], options)
         [result] = await self._run([sequence])
         done = self._description.describe(given, result, options, Decoded(target, wanted.pieces), words, at=0)
         self._count(done, options)
@@ -255,6 +261,19 @@ class Translator:
                 future.cancel()
             if tracing.is_wanted():
                 stages.trace(map(stages.instants, sequences))
+
+
+def _hold(sequences: Items[Sequence], options: Options, most: int | None = None) -> None:
+    """Hold what the attention of some sentences may take, if the `most` largest are under way at once.
+
+    It is kept for all hypotheses.
+
+    Raises:
+        MemoryFull: There is no room for it.
+    """
+    if options.alignment:
+        numbers = sorted((len(one.source_ids) * one.max_tokens for one in sequences), reverse=True)[:most]
+        options.hold(_NUMBER * (1 + options.search.num_alternatives) * sum(numbers))
 
 
 async def _aside(work: Callable[[], T], size: int) -> T:

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -25,7 +25,7 @@ from service.rpc.access import Access, Gate
 from service.rpc.record import Record
 from service.rpc.sending import Replies, Send, abort
 from service.security.guard import Caller
-from service.security.memory import Memory
+from service.security.memory import Hold, Memory
 from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ class Call:
     Attributes:
         deadline: On the clock of `time.monotonic`; a stream may have none.
         caller: Whose call it is, and what its quota is charged with.
-        memory: Where bytes of its requests are held.
+        memory: Where bytes are held for it.
+        hold: Holds more of them, until the call ends.
         facts: What its line in the log and its span will say: figures and names, never a text.
     """
 
@@ -48,6 +49,7 @@ class Call:
     caller: Caller
     memory: Memory
     facts: dict[str, str | int] = field(default_factory=dict)
+    hold: Hold = lambda _: None
 
     def add(self, **figures: int) -> None:
         """Count something more of what the call asked for or cost."""
@@ -102,9 +104,9 @@ class Calls:
     def _unary(self, name: str, request_type: type[Message], method: Method) -> Any:
         async def handle(payload: bytes, context: Any) -> bytes:
             async with self._observed(("unary", SERVICE, name), context) as call:
-                with call.memory.holding(len(payload)):
-                    reply = await method(_parse(request_type, payload), call)
-                return reply.SerializeToString()
+                with call.memory.holding(len(payload)) as hold:
+                    reply = await method(_parse(request_type, payload), replace(call, hold=hold))
+                    return reply.SerializeToString()
             raise AssertionError("a failed call is aborted. This is a bug.")
 
         return handle

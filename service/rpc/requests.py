@@ -97,6 +97,15 @@ class Checks:
             f"code points in {field}", field, self._settings.max_code_points, len(text), "TEXT_TOO_LONG"
         )
 
+    def reply(self, size: int) -> None:
+        """Check the size of a reply, which few clients would take if it were larger.
+
+        Raises:
+            OverLimit: It is too large.
+        """
+        field, limit = "output", self._settings.max_message_bytes
+        self._limit("bytes of the reply", field, limit, size, "REPLY_TOO_LARGE")
+
     def _limit(self, what: str, field: str, limit: int, actual: int, reason: str) -> None:
         if actual > limit:
             raise OverLimit(what, field=field, limit=limit, actual=actual, reason=reason)

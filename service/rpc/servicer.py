@@ -76,7 +76,9 @@ class _Methods:
 
     async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
         """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
-        options = replace(self._checks.options(request), deadline=call.deadline, caller=call.caller.id)
+        options = replace(
+            self._checks.options(request), deadline=call.deadline, caller=call.caller.id, hold=call.hold
+        )
         call.facts.update(pair=options.pair, model=self._model)
         self._checks.count("contents", len(request.contents))
         call.add(texts=len(request.contents), code_points=sum(map(len, request.contents)))
@@ -104,6 +106,7 @@ class _Methods:
             packed = replies.pack_translation(text, translation, options, self._model, request.output)
             reply.translations.append(packed)
         reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
+        self._checks.reply(reply.ByteSize())
         return reply
 
     async def stream_translate(self, requests: AsyncIterator[Any], call: Call, send: Send) -> None:
@@ -114,7 +117,7 @@ class _Methods:
     async def align(self, request: Any, call: Call) -> pb.AlignResponse:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
         options = self._checks.options(request, aligns=True)
-        options = replace(options, deadline=call.deadline, caller=call.caller.id)
+        options = replace(options, deadline=call.deadline, caller=call.caller.id, hold=call.hold)
         call.facts.update(pair=options.pair, model=self._model)
         self._checks.count("pairs", len(request.pairs))
         texts = ["".join(_joined(pair)) for pair in request.pairs]
@@ -135,6 +138,7 @@ class _Methods:
             sentences.append(outcome[0])
             reply.alignments.append(outcome[1])
         reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
+        self._checks.reply(reply.ByteSize())
         return reply
 
     async def _align_all(

@@ -119,8 +119,9 @@ class TextStream:
         try:
             self._checks.text("content", request.content)
             charged = self._call.caller.charged(len(request.content))
-            with self._call.memory.holding(request.ByteSize()), charged as charge:
-                await self._translate(request, known, charge)
+            with self._call.memory.holding(request.ByteSize()) as hold, charged as charge:
+                options = replace(known.options, hold=hold)
+                await self._translate(request, _Known(options, known.output), charge)
         except DragomanError as error:
             if status.code_of(error) is grpc.StatusCode.INTERNAL:
                 raise  # ours, and unexpected: the whole stream is told

@@ -15,7 +15,7 @@ def arguments(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.server.max_pending_requests", settings.max_unread_calls),  # else all are refused too late
         ("grpc.server.max_pending_requests_hard_limit", 2 * settings.max_unread_calls),
-        ("grpc.max_send_message_length", -1),  # soft alignments of a large request outgrow it
+        ("grpc.max_send_message_length", -1),  # ours are checked, with a better error
         # Below the hard limit gRPC refuses at random, the more often the larger: one limit for both is easier to explain.
         ("grpc.max_metadata_size", settings.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),

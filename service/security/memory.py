@@ -1,4 +1,4 @@
-"""How many bytes of requests the server holds for all its running calls together."""
+"""How many bytes the server holds for all its running calls together: requests, and the attention they may get."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 from service.errors import MemoryFull
 
+Hold = Callable[[int], None]
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 60.0
 
 
 class Memory:
-    """A bound on the bytes of requests; used by the event loop only."""
+    """A bound on the bytes of all calls; used by the event loop only."""
 
     def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Start empty; the clock measures how fast bytes are freed."""
@@ -21,24 +22,42 @@ class Memory:
         self._freed, self._since = 0, clock()  # since it was last empty
 
     @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        """Hold some bytes for a while; a single request may always be held, however large.
+    def account(self) -> Iterator[Hold]:
+        """Open the account of one call, or of one text of a stream; at the end it holds nothing any more.
+
+        Yields:
+            What holds some bytes more, or raises MemoryFull. If nobody else holds any, they are held however many.
+        """
+        own = 0
+
+        def hold(size: int) -> None:
+            nonlocal own
+            others = self.held - own
+            if others and self.held + size > self._limit:
+                raise MemoryFull(
+                    limit=self._limit, held=self.held, actual=size, retry_seconds=self._retry_seconds(size)
+                )
+            if not self.held:
+                self._freed, self._since = 0, self._clock()
+            self.held += size
+            own += size
+
+        try:
+            yield hold
+        finally:
+            self.held -= own
+            self._freed += own
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[Hold]:
+        """Open an account that holds some bytes from the beginning.
 
         Raises:
             MemoryFull: There are too many.
         """
-        if self.held and self.held + size > self._limit:
-            raise MemoryFull(
-                limit=self._limit, held=self.held, actual=size, retry_seconds=self._retry_seconds(size)
-            )
-        if not self.held:
-            self._freed, self._since = 0, self._clock()
-        self.held += size
-        try:
-            yield
-        finally:
-            self.held -= size
-            self._freed += size
+        with self.account() as hold:
+            hold(size)
+            yield hold
 
     def _retry_seconds(self, size: int) -> float:
         """Return when there should be room, at the pace at which bytes were freed since there was plenty."""

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
-from tests.integration.conftest import Running, running
+from tests.integration.conftest import Running, running, until
 from tests.integration.contract import align_request, detail, pair, refused, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -240,3 +240,38 @@ async def test_queue_full() -> None:
         served = [outcome for outcome in outcomes if isinstance(outcome, pb.TranslateResponse)]
         assert 4 == len(failed) + len(served)
         assert all(3 == len(reply.translations) for reply in served)
+
+
+async def test_a_reply_that_is_too_large() -> None:
+    """
+    A reply larger than a message may be is refused with the limit, its size, and a reason of its own.
+    """
+    async with running(max_message_bytes="2000") as small:
+        call = small.stub.Translate(
+            request("The cat sat. " * 20, output=pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_SOFT))
+        )
+
+        code, info, fields, _ = await refused(call)
+
+        assert ("INVALID_ARGUMENT", "REPLY_TOO_LARGE", ["output"]) == (code, info.reason, fields)
+        assert "2000" == info.metadata["limit"]
+        assert int(info.metadata["actual"]) > 2000
+        assert (await small.stub.Translate(request("The cat sat. " * 20))).translations[0].translated_text
+
+
+async def test_room_for_attention() -> None:
+    """
+    Attention that there is no room for beside that of others is refused for the moment; alone it has room.
+    """
+    async with running(max_held_bytes="20000", decode_loops="1") as server:
+        wanted = pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_HARD)
+        first = server.stub.Translate(request("The cat sat on the mat, and slept. " * 10, output=wanted))
+        await until(lambda: server.value("dragoman_running_sentences"))
+
+        code, info, *_ = await refused(
+            server.stub.Translate(request("The cat sat on the mat.", output=wanted))
+        )
+
+        assert ("RESOURCE_EXHAUSTED", "MEMORY_FULL") == (code, info.reason)
+        assert (await first).translations[0].sentences
+        assert (await server.stub.Translate(request("The cat sat on the mat.", output=wanted))).translations

@@ -16,7 +16,7 @@ from service.metrics import Metrics
 from service.text.normalize import normalize
 from service.text.spans import Span
 from service.text.tokenizer import Tokenizer
-from service.translation import Finish, FlagKind, Options, Translation
+from service.translation import Finish, FlagKind, Options, Search, Translation
 from service.translator import Translator
 from tests.fakes import FakeRunner, make_loop, step_of
 
@@ -153,6 +153,34 @@ async def test_target_cut(translator: Translator) -> None:
     assert (FlagKind.TARGET_CUT, 2) == (flag.kind, flag.value)
     assert Finish.LENGTH is done.sentences[0].finish
     assert 2 == done.sentences[0].num_target_tokens
+
+
+@pytest.mark.parametrize(("alternatives", "expected"), [(0, 1), (3, 4)])
+async def test_attention_is_held(translator: Translator, alternatives: int, expected: int) -> None:
+    """
+    Whoever wants words has the attention of all hypotheses held: source pieces by the most target pieces, 4 bytes each.
+    """
+    held: list[int] = []
+    search = Search(beam_size=4, num_alternatives=alternatives)
+    wanted = replace(ALIGNED, search=search, hold=held.append, max_target_tokens=9)
+
+    done = await one(translator, "One. Two three.", wanted)
+    await one(translator, "One. Two three.", replace(wanted, alignment=False))
+    [_ async for _ in translator.stream("One. Two three.", wanted)]
+
+    pieces = sum(sentence.num_source_tokens for sentence in done.sentences)
+    assert [4 * 9 * pieces * expected] * 2 == held
+
+
+async def test_a_pair_of_texts_is_held(translator: Translator) -> None:
+    """
+    So is that of a given pair, whose size is known.
+    """
+    held: list[int] = []
+
+    done = await translator.align("One two.", "Un deux.", replace(ALIGNED, hold=held.append))
+
+    assert [4 * done.attention.size] == held
 
 
 async def test_a_prefix_as_long_as_a_translation(translator: Translator) -> None:

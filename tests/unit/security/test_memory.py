@@ -1,4 +1,4 @@
-"""The bound on bytes of requests."""
+"""The bound on the bytes of all running calls."""
 
 import pytest
 
@@ -35,6 +35,22 @@ def test_one_is_always_held() -> None:
         assert 1000 == memory.held
         with pytest.raises(MemoryFull), memory.holding(1):
             pass
+
+
+def test_an_account_may_grow() -> None:
+    """
+    A call that turns out to need more holds more, if there is room; at its end all of it is free.
+    """
+    memory = Memory(100)
+
+    with memory.holding(10) as hold:
+        hold(60)
+        with memory.holding(20), pytest.raises(MemoryFull, match="90 held and 20 more"):
+            hold(20)
+        hold(1000)  # nobody else holds any
+        assert 1070 == memory.held
+
+    assert 0 == memory.held
 
 
 def test_failed_calls_free_theirs() -> None:
