@@ -131,7 +131,7 @@ class Settings:
     )
     max_caller_share: float = _setting(
         0.5,
-        "part of the queue that one caller may fill, if callers are known; lower for many callers",
+        "part of the queue that one caller, if callers are known, or all bulk may fill; lower for many callers",
         0.01,
         1,
         live=True,

@@ -19,6 +19,7 @@ from prometheus_client import (
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _TOKENS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 STAGES = ("queue", "decode")
+PRIORITIES = ("interactive", "bulk")  # by their number
 FLAGS = ("target_cut", "sentence_split", "repetition")
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256)
 _CODES = (
@@ -70,13 +71,13 @@ class Metrics:
 
     def _add_batch(self, registry: CollectorRegistry) -> None:
         """Add what the scheduler decides and what a step takes."""
-        self.queue_wait_seconds = Histogram(
-            "dragoman_queue_wait_seconds", "Time a sentence waited for a decoder row.",
+        waits = Histogram(
+            "dragoman_queue_wait_seconds", "Time a sentence waited for a decoder row.", ["priority"],
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
-        self.queue_depth: Gauge | Share = Gauge(
-            "dragoman_queue_depth", "Sentences that wait.", registry=registry
-        )
+        waiting = Gauge("dragoman_queue_depth", "Sentences that wait.", ["priority"], registry=registry)
+        self.queue_wait_seconds = [waits.labels(name) for name in PRIORITIES]
+        self.queue_depth: list[Gauge | Share] = [waiting.labels(name) for name in PRIORITIES]
         self.running_sentences: Gauge | Share = Gauge(
             "dragoman_running_sentences",
             "Sentences in the batches of all decode loops; with beams each has several rows.",
@@ -186,9 +187,9 @@ class Metrics:
     def of_one_engine(self) -> Metrics:
         """Return the same metrics for one of several engines; what each counts of its own is added up."""
         own = copy.copy(self)
-        assert isinstance(self.queue_depth, Gauge)
         assert isinstance(self.running_sentences, Gauge)
-        own.queue_depth, own.running_sentences = Share(self.queue_depth), Share(self.running_sentences)
+        own.queue_depth = [Share(gauge) for gauge in self.queue_depth if isinstance(gauge, Gauge)]
+        own.running_sentences = Share(self.running_sentences)
         return own
 
     def add_model(self, name: str, load_seconds: float) -> None:

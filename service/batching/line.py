@@ -67,7 +67,8 @@ class Line:
             max_waiting: Sentences that may wait.
             max_work: Pieces, to be read and written, that may wait.
             max_overtaken: How many newer sentences may go before any one; the bound on waiting.
-            max_caller_share: Part of the line that one caller may fill; callers without a name may fill it all.
+            max_caller_share: Part of the line that one caller, or all bulk, may fill; interactive callers without a
+                name may fill it all.
         """
         self.limit(
             max_waiting=max_waiting,
@@ -82,6 +83,7 @@ class Line:
         self._served = 0.0  # by whoever joined last
         self.work = self.rows = 0  # of all that wait
         self._work_of: Counter[int] = Counter()  # by priority
+        self.num_of: Counter[int] = Counter()  # sentences, by priority
         self.num_given_up = 0  # since somebody last asked and set it to 0
 
     def limit(self, *, max_waiting: int, max_work: int, max_overtaken: int, max_caller_share: float) -> None:
@@ -95,11 +97,14 @@ class Line:
     def __iter__(self) -> Iterator[Sequence]:
         return iter(self._by_arrival.values())
 
-    def check_room(self, caller: str, count: int, work: int, retry_seconds: float, now: float) -> None:
+    def check_room(
+        self, caller: str, count: int, work: int, retry_seconds: float, now: float, priority: int = 0
+    ) -> None:
         """Refuse some sentences at once, all or none.
 
         Args:
             work: Of all of them, in pieces.
+            priority: Of all of them; nobody's but the first may fill the whole line.
 
         Raises:
             OverLimit: There would be no room for them even in an empty line.
@@ -111,11 +116,21 @@ class Line:
                 raise OverLimit(
                     f"{unit} in one call", field="contents", limit=limit, actual=actual, reason="REQUEST_TOO_LONG"
                 )  # fmt: skip
-        if self._is_full(count, work) or self._has_its_share(caller, count, work):
+        if (
+            self._is_full(count, work)
+            or self._has_its_share(caller, count, work)
+            or self._is_enough_bulk(priority, count, work)
+        ):
             self._drop_lost(now)  # done only when their places are needed
         if self._has_its_share(caller, count, work):
             raise QueueFull(
                 f"{len(self._callers[caller].waiting):,} of your sentences are waiting and {count:,} more asked for, "
+                f"the limit is {self._max_caller_share:.0%} of {self._max_waiting:,} ({self._max_work:,} pieces)",
+                retry_seconds=retry_seconds,
+            )
+        if self._is_enough_bulk(priority, count, work):
+            raise QueueFull(
+                f"{self.num_of[priority]:,} bulk sentences are waiting and {count:,} more asked for, "
                 f"the limit is {self._max_caller_share:.0%} of {self._max_waiting:,} ({self._max_work:,} pieces)",
                 retry_seconds=retry_seconds,
             )
@@ -134,7 +149,15 @@ class Line:
         own = self._callers.get(caller) if caller else None
         if own is None:
             return False
-        count, work = count + len(own.waiting), work + own.work.total()
+        return self._is_more_than_a_share(count + len(own.waiting), work + own.work.total())
+
+    def _is_enough_bulk(self, priority: int, count: int, work: int) -> bool:
+        """Tell whether interactive calls need the places; if no bulk waits, one call of it may always come."""
+        if not (priority and self.num_of[priority]):
+            return False
+        return self._is_more_than_a_share(count + self.num_of[priority], work + self._work_of[priority])
+
+    def _is_more_than_a_share(self, count: int, work: int) -> bool:
         share = self._max_caller_share
         return count > share * self._max_waiting or work > share * self._max_work
 
@@ -200,6 +223,7 @@ class Line:
         self.work += work
         caller.work[sequence.priority] += work
         self._work_of[sequence.priority] += work
+        self.num_of[sequence.priority] += sign
         self.rows += sign * sequence.search.beam_size
 
     def _drop_lost(self, now: float) -> None:

@@ -102,15 +102,15 @@ class Loop:
         work = sum(sequence.work for sequence in sequences)
         with self._changed:
             now = self._clock()
-            caller = sequences[0].caller if sequences else ""
-            self._check_room(caller, len(sequences), work, now)
+            if sequences:
+                self._check_room(sequences[0], len(sequences), work, now)
             self._check_deadline(
                 sequences, work, sum(sequence.search.beam_size for sequence in sequences), now
             )
             for sequence in sequences:
                 sequence.submitted_at = now
                 self._waiting.add(sequence)
-            self._metrics.queue_depth.set(len(self._waiting))
+            self._count_waiting()
             self._changed.notify_all()
 
     def check(self, longest: Sequence, least: int, about: int, work: int) -> None:
@@ -128,14 +128,14 @@ class Loop:
         with self._changed:
             now = self._clock()
             # Whether there is room for all is not for an estimate to say.
-            self._check_room(longest.caller, least, 0, now)
+            self._check_room(longest, least, 0, now)
             self._check_deadline([longest], work, about * longest.search.beam_size, now)
 
-    def _check_room(self, caller: str, count: int, work: int, now: float) -> None:
+    def _check_room(self, like: Sequence, count: int, work: int, now: float) -> None:
         if self._is_closed:
             raise Unavailable("the server is shutting down", reason="DRAINING")
         retry_seconds = max(0.1, self._drain_seconds(self._waiting.work))
-        self._waiting.check_room(caller, count, work, retry_seconds, now)
+        self._waiting.check_room(like.caller, count, work, retry_seconds, now, like.priority)
 
     def _check_deadline(self, sequences: list[Sequence], work: int, joining: int, now: float) -> None:
         """Refuse what would not be done in time, by the work and the rows that join those there are.
@@ -226,7 +226,8 @@ class Loop:
         self, worker: Worker, joined: list[Sequence], rows: int, pieces: int, encode: float, decode: float
     ) -> None:
         for sequence in joined:
-            self._metrics.queue_wait_seconds.observe(sequence.started_at - sequence.submitted_at)
+            waited = sequence.started_at - sequence.submitted_at
+            self._metrics.queue_wait_seconds[sequence.priority].observe(waited)
         if joined:
             self._encode_seconds.observe(encode)
             self._metrics.padding_ratio.set(worker.runner.padding_ratio)
@@ -240,8 +241,12 @@ class Loop:
         wasted = sum(len(hypothesis.ids) for sequence in running for hypothesis in sequence.live)
         self._metrics.wasted_target_tokens.inc(wasted)
 
+    def _count_waiting(self) -> None:
+        for priority, depth in enumerate(self._metrics.queue_depth):
+            depth.set(self._waiting.num_of[priority])
+
     def _count_sentences(self) -> None:
-        self._metrics.queue_depth.set(len(self._waiting))
+        self._count_waiting()
         running = sum(len(worker.scheduler.running) for worker in self.workers)
         self._metrics.running_sentences.set(running)
 

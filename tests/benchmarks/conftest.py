@@ -10,13 +10,13 @@ from tests.benchmarks.measure import Plan
 
 @pytest.fixture
 def plan_of() -> Callable[[str], Plan]:
-    """Return what makes the plan of a measurement; without CTranslate2 and the weights there is none."""
+    """Return what makes the plan of a measurement; without CTranslate2 there is none, without weights it fails."""
     pytest.importorskip("ctranslate2")  # only `make bench` installs it
 
     def make(name: str) -> Plan:
         plan = measure.plan(name)
         if not plan.checkpoint.exists():
-            pytest.skip(f"no weights for the peer: {plan.checkpoint} (BENCH_CHECKPOINT)")
+            pytest.fail(f"no weights for the peer: {plan.checkpoint} (BENCH_CHECKPOINT)")
         return plan
 
     return make

@@ -151,7 +151,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--wait-ms", type=float, default=0.0, help="how long an idle engine waits for company"
     )
-    parser.add_argument("--compute-type", choices=COMPUTE_TYPES, default="int8")
+    parser.add_argument("--compute-type", choices=COMPUTE_TYPES, default=Settings().compute_type)
     parser.add_argument("--kernels", choices=sorted(KERNELS), default="default")
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--workers", type=int, default=1, help="batches at once")

@@ -100,7 +100,7 @@ def prometheus(folder: Path, metrics_port: int) -> Iterator[Prometheus]:
     labels = {"namespace": "test", "pod": "dragoman-0"}  # those of a pod in Kubernetes
     static = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": labels}
     settings = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
         "rule_files": [str(DEPLOY / "monitoring/rules/*.yaml")],
         "scrape_configs": [{"job_name": "dragoman", "static_configs": [static]}],
     }

@@ -66,4 +66,5 @@ def test_every_rule_is_healthy(watching: Prometheus) -> None:
 
     assert recording_rules().keys() | alerts().keys() == rules.keys()
     assert {"ok"} == {rule["health"] for rule in rules.values()}
-    assert {"inactive"} == {rules[name]["state"] for name in ("DragomanTargetDown", "DragomanAbsent")}
+    # One late answer makes an alert pending; that is what its minutes are for.
+    assert "firing" not in {rules[name]["state"] for name in ("DragomanTargetDown", "DragomanAbsent")}

@@ -95,12 +95,14 @@ def test_probes_ask_for_services_that_exist(name: str) -> None:
 @every_overlay
 def test_time_to_leave(name: str) -> None:
     """
-    A pod is given more time to end than it spends waiting and draining.
+    A pod is given more time to end than it spends waiting and draining, and the last calls, its ports and its log after that.
     """
     overlay = rendered(name)
     waiting = overlay.container["lifecycle"]["preStop"]["sleep"]["seconds"]
 
-    assert waiting + settings(overlay).drain_seconds < overlay.pod["spec"]["terminationGracePeriodSeconds"]
+    assert (
+        waiting + settings(overlay).drain_seconds + 8 <= overlay.pod["spec"]["terminationGracePeriodSeconds"]
+    )
 
 
 @every_overlay

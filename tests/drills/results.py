@@ -15,11 +15,15 @@ from service.engine.processor import cpu_limit, kernel_set
 RESULTS = Path(__file__).parent / "results"
 
 
-def write(name: str, figures: dict[str, Any]) -> None:
-    """Write figures to results/NAME.json, with the command and the machine they come from."""
+def write(name: str, figures: dict[str, Any], select: str = "") -> None:
+    """Write figures to results/NAME.json, with the machine they come from and the command that finds them again.
+
+    Args:
+        select: Which test it was, for pytest's -k, if not the one of that name.
+    """
     served = bundle.load(DEFAULT_BUNDLE)
     facts = {
-        "command": f'make drills ARGS="-k {name}"',
+        "command": f"make drills ARGS=\"-k '{select or name}'\"",
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "processor": _processor(),
         "cores": cpu_limit(),

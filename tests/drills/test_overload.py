@@ -105,7 +105,7 @@ def test_overload(tmp_path: Path, scale: Scale, kind: str) -> None:
 
     goodput = report.achieved_rate / capacity.achieved_rate
     if scale.is_full:
-        write(f"overload_{kind}", figures(capacity, report, outcomes, memory))
+        write(f"overload_{kind}", figures(capacity, report, outcomes, memory), f"overload and {kind}")
     assert 0 == report.num_unfinished
     assert outcomes.slowest < DEADLINE_SECONDS + MARGIN_SECONDS
     assert 0 == outcomes.hintless

@@ -13,7 +13,7 @@ import pytest_asyncio
 from service import config
 from service.assembly import build
 from service.lifecycle.served import Served
-from service.metrics import Metrics
+from service.metrics import PRIORITIES, Metrics
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.rpc.server import Server
 from service.tracing import Tracer
@@ -30,6 +30,11 @@ class Running:
     def value(self, name: str, **labels: str) -> float:
         """Return a sample of the metrics; one that does not exist is 0."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    @property
+    def waiting(self) -> float:
+        """Return how many sentences wait, of all priorities."""
+        return sum(self.value("dragoman_queue_depth", priority=name) for name in PRIORITIES)
 
 
 @asynccontextmanager

@@ -187,7 +187,7 @@ class TestFairShares:
                 asyncio.ensure_future(server.stub.Translate(request(*texts), metadata=bearer(bulk), timeout=60))
                 for _ in range(30)
             ]  # fmt: skip
-            await until(lambda: server.value("dragoman_queue_depth") > 200)
+            await until(lambda: server.waiting > 200)
             await server.stub.Translate(request(*texts[:1]), metadata=bearer(small), timeout=60)
             done: int = sum(call.done() for call in calls)
             for call in calls:

@@ -254,9 +254,7 @@ async def test_cancelled_streams_leave_nothing(server: Running) -> None:
     for call in calls:
         call.cancel()
 
-    await until(
-        lambda: 0 == server.value("dragoman_running_sentences") == server.value("dragoman_queue_depth")
-    )
+    await until(lambda: 0 == server.value("dragoman_running_sentences") == server.waiting)
     assert "Yes" != (await ask(server, messages(["Yes."])))[0].translated_text
 
 

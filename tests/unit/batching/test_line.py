@@ -224,6 +224,25 @@ def test_a_caller_has_a_share() -> None:
     line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
 
 
+def test_bulk_has_a_share() -> None:
+    """
+    All bulk together may fill a share of the line, whoever it is from: interactive calls always find places.
+    """
+    line = Line(max_waiting=10, max_caller_share=0.5)
+    line.check_room(
+        "", 10, 60, retry_seconds=1.0, now=NOW, priority=1
+    )  # the first may be as large as the line
+    for _ in range(4):
+        line.add(sequence(7, priority=1))
+
+    line.check_room("", 1, 6, retry_seconds=1.0, now=NOW, priority=1)
+    with pytest.raises(
+        QueueFull, match="4 bulk sentences are waiting and 2 more asked for, the limit is 50% of 10"
+    ):
+        line.check_room("", 2, 12, retry_seconds=1.0, now=NOW, priority=1)
+    line.check_room("", 6, 36, retry_seconds=1.0, now=NOW)
+
+
 def test_one_call_may_be_larger_than_a_share() -> None:
     """
     Who has nothing in the line may put in a call of any size that fits: it would else never be served.

@@ -47,11 +47,28 @@ def test_batch_rows_are_counted(metrics: Metrics) -> None:
     steps(loop)
 
     assert 2.0 == value("dragoman_batch_rows_sum")
-    assert 1.0 == value("dragoman_queue_depth")
+    assert 1.0 == value("dragoman_queue_depth", {"priority": "interactive"})
     assert 2.0 == value("dragoman_running_sentences")
     steps(loop, 3)
-    assert 0.0 == value("dragoman_queue_depth")
+    assert 0.0 == value("dragoman_queue_depth", {"priority": "interactive"})
     assert 0.0 == value("dragoman_running_sentences")
+
+
+def test_waiting_is_told_by_priority(metrics: Metrics) -> None:
+    """
+    Who waits, and how long, is counted apart for bulk, for which nobody waits.
+    """
+    runner = FakeRunner(seconds=1.0)
+    loop = make_loop(metrics, runner, max_running=1)
+    value = metrics.registry.get_sample_value
+
+    loop.submit([sequence(11, priority=1), sequence(12, priority=1), sequence(13)])
+    assert 1.0 == value("dragoman_queue_depth", {"priority": "interactive"})
+    assert 2.0 == value("dragoman_queue_depth", {"priority": "bulk"})
+    steps(loop, 6)
+
+    assert 0.0 == value("dragoman_queue_wait_seconds_sum", {"priority": "interactive"})
+    assert 2.0 + 4.0 == value("dragoman_queue_wait_seconds_sum", {"priority": "bulk"})
 
 
 def test_cancelled_leaves_at_the_next_step(metrics: Metrics) -> None:
@@ -205,7 +222,7 @@ def test_most_is_refused_before_it_is_cut_up(metrics: Metrics) -> None:
     with pytest.raises(DeadlineTooShort):
         loop.check(hurried, least=1, about=1, work=60)
 
-    assert 4.0 == metrics.registry.get_sample_value("dragoman_queue_depth")
+    assert 4.0 == metrics.registry.get_sample_value("dragoman_queue_depth", {"priority": "interactive"})
 
 
 @pytest.mark.parametrize("remaining", [0.5, 1.0, 2.0, 4.0, 8.0, 16.0])

@@ -147,7 +147,7 @@ def test_engines_add_up(three: Served) -> None:
     first, second, _ = (model.loop for model in three.models)
     metrics = [three.metrics.of_one_engine() for _ in (first, second)]
     for each, value in zip(metrics, (5, 3), strict=True):
-        each.queue_depth.set(value)
-    metrics[0].queue_depth.set(1)
+        each.queue_depth[0].set(value)
+    metrics[0].queue_depth[0].set(1)
 
-    assert 4.0 == three.metrics.registry.get_sample_value("dragoman_queue_depth")
+    assert 4.0 == three.metrics.registry.get_sample_value("dragoman_queue_depth", {"priority": "interactive"})
