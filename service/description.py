@@ -9,6 +9,7 @@ import numpy as np
 from service.alignment import AlignedWords, hard_links, membership, word_weights
 from service.batching.sequence import Result, Written
 from service.bundle import AlignmentHead
+from service.fidelity import doubts
 from service.text.preparation import MARKS, Prepared
 from service.text.spans import Span
 from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
@@ -133,6 +134,7 @@ class Assembly:
         self.done: list[TranslatedSentence] = []
         self._end = self._length = 0  # in the source, in the reply
         self._first = 0  # of the parts of the present sentence
+        self._said = ""  # of the present sentence, from its first part on
 
     def add(self, result: Result) -> Part:
         """Put the next sentence."""
@@ -145,6 +147,7 @@ class Assembly:
         done = self._description.describe(sentence, result, options, target, words, at=at)
         others = self._description.alternatives(sentence, result, options, target, prefix)
         self.done.append(replace(done, alternatives=others))
+        self._said += (gap if self._said else "") + target.text
         self._end, self._length = sentence.span.end, at + len(target.text)
         is_last = len(self.done) == len(self._sentences)
         added = gap + target.text + (self._text[self._end :] if is_last else "")
@@ -155,8 +158,10 @@ class Assembly:
         parts = self.done[self._first :]
         if len(parts) < self._sentences[self._first].parts:
             return []
-        self._first = index + 1
-        return flags_of(parts)
+        source = self._text[parts[0].source_span.start : parts[-1].source_span.end]
+        found = doubts(source, self._said)
+        self._first, self._said = index + 1, ""
+        return flags_of(parts, found)
 
 
 def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -> TranslatedSentence:
@@ -166,9 +171,23 @@ def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -
     return TranslatedSentence(source, target, Finish.FORCED, 0.0, aligned, [], [], NO_ATTENTION)
 
 
-def flags_of(parts: list[TranslatedSentence]) -> list[Flag]:
-    """Say what a reader should doubt about a sentence, given the parts it was cut into, or itself alone."""
-    flags = []
+def flags_of(parts: list[TranslatedSentence], found: list[Flag]) -> list[Flag]:
+    """Say what a reader should doubt about a sentence.
+
+    Args:
+        parts: That it was cut into, or itself alone.
+        found: By comparing both texts, whose spans count from the sentence's beginning.
+    """
+    source = Span(parts[0].source_span.start, parts[-1].source_span.end)
+    target = Span(parts[0].target_span.start, parts[-1].target_span.end)
+    flags = [
+        replace(
+            flag,
+            source_span=flag.source_span and _moved(flag.source_span, source.start),
+            target_span=flag.target_span and _moved(flag.target_span, target.start),
+        )
+        for flag in found
+    ]
     for part in parts:
         spans = part.source_span, part.target_span
         if part.finish is Finish.LENGTH:
@@ -176,10 +195,8 @@ def flags_of(parts: list[TranslatedSentence]) -> list[Flag]:
         if part.finish is Finish.REPETITION:
             flags.append(Flag(FlagKind.REPETITION, *spans, part.repetitions))
     if len(parts) > 1:
-        source = Span(parts[0].source_span.start, parts[-1].source_span.end)
-        target = Span(parts[0].target_span.start, parts[-1].target_span.end)
         flags.append(Flag(FlagKind.SENTENCE_SPLIT, source, target, len(parts)))
-    return sorted(flags, key=lambda flag: (flag.target_span, flag.source_span))
+    return sorted(flags, key=lambda flag: (flag.target_span or target, flag.source_span or source))
 
 
 def _moved(span: Span, by: int) -> Span:

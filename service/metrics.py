@@ -20,7 +20,10 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _TOKENS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 STAGES = ("queue", "decode")
 PRIORITIES = ("interactive", "bulk")  # by their number
-FLAGS = ("target_cut", "sentence_split", "repetition")
+FLAGS = (
+    "target_cut", "sentence_split", "repetition", "number_mismatch", "url_mismatch", "placeholder_mismatch",
+    "untranslated_copy", "length_outlier",
+)  # fmt: skip
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256)
 _CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",

@@ -22,6 +22,11 @@ DOUBTS = {
     FlagKind.TARGET_CUT: "the translation was cut at {:.0f} tokens",
     FlagKind.REPETITION: "a translation repeated itself {:.0f} times and was stopped",
     FlagKind.SENTENCE_SPLIT: "a long sentence was translated in {:.0f} parts",
+    FlagKind.NUMBER_MISMATCH: "a number was lost or made up",
+    FlagKind.URL_MISMATCH: "an address was lost, altered or made up",
+    FlagKind.PLACEHOLDER_MISMATCH: "a placeholder was lost, altered or made up",
+    FlagKind.UNTRANSLATED_COPY: "a sentence came back as it was",
+    FlagKind.LENGTH_OUTLIER: "a translation is {:.1f} times as long as its source",
     FlagKind.OTHER: "the server doubts this translation",
 }
 

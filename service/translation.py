@@ -29,6 +29,11 @@ class FlagKind(enum.Enum):
     TARGET_CUT = "target_cut"  # value: the limit, in tokens
     SENTENCE_SPLIT = "sentence_split"  # value: number of parts
     REPETITION = "repetition"  # value: how often
+    NUMBER_MISMATCH = "number_mismatch"  # one span: where it was lost, or where it was made up
+    URL_MISMATCH = "url_mismatch"  # likewise, and mail addresses
+    PLACEHOLDER_MISMATCH = "placeholder_mismatch"  # likewise
+    UNTRANSLATED_COPY = "untranslated_copy"  # value: share of the words
+    LENGTH_OUTLIER = "length_outlier"  # value: length of the translation by that of the source
     OTHER = "other"  # one that a newer server knows and this client does not
 
 
@@ -37,8 +42,8 @@ class Flag:
     """A doubt, and what it is about."""
 
     kind: FlagKind
-    source_span: Span
-    target_span: Span
+    source_span: Span | None  # None: nothing there corresponds
+    target_span: Span | None
     value: float
 
 

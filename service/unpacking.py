@@ -30,6 +30,11 @@ _FLAGS = {
     pb.FLAG_KIND_TARGET_CUT: FlagKind.TARGET_CUT,
     pb.FLAG_KIND_SENTENCE_SPLIT: FlagKind.SENTENCE_SPLIT,
     pb.FLAG_KIND_REPETITION: FlagKind.REPETITION,
+    pb.FLAG_KIND_NUMBER_MISMATCH: FlagKind.NUMBER_MISMATCH,
+    pb.FLAG_KIND_URL_MISMATCH: FlagKind.URL_MISMATCH,
+    pb.FLAG_KIND_PLACEHOLDER_MISMATCH: FlagKind.PLACEHOLDER_MISMATCH,
+    pb.FLAG_KIND_UNTRANSLATED_COPY: FlagKind.UNTRANSLATED_COPY,
+    pb.FLAG_KIND_LENGTH_OUTLIER: FlagKind.LENGTH_OUTLIER,
 }
 
 
@@ -96,7 +101,9 @@ def _tokens(messages: Any) -> list[Token]:
 
 def _flag(message: Any) -> Flag:
     kind = _FLAGS.get(message.kind, FlagKind.OTHER)
-    return Flag(kind, _span(message.source_span), _span(message.target_span), message.value)
+    source = _span(message.source_span) if message.HasField("source_span") else None
+    target = _span(message.target_span) if message.HasField("target_span") else None
+    return Flag(kind, source, target, message.value)
 
 
 def _span(message: Any) -> Span:

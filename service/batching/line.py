@@ -116,30 +116,28 @@ class Line:
                 raise OverLimit(
                     f"{unit} in one call", field="contents", limit=limit, actual=actual, reason="REQUEST_TOO_LONG"
                 )  # fmt: skip
-        if (
-            self._is_full(count, work)
-            or self._has_its_share(caller, count, work)
-            or self._is_enough_bulk(priority, count, work)
-        ):
+        if self._want_of_room(caller, count, work, priority):
             self._drop_lost(now)  # done only when their places are needed
+            if wanting := self._want_of_room(caller, count, work, priority):
+                raise QueueFull(wanting, retry_seconds=retry_seconds)
+
+    def _want_of_room(self, caller: str, count: int, work: int, priority: int) -> str:
+        """Say why there is no room for some sentences; nothing if there is."""
+        share = f"{self._max_caller_share:.0%} of {self._max_waiting:,} ({self._max_work:,} pieces)"
         if self._has_its_share(caller, count, work):
-            raise QueueFull(
-                f"{len(self._callers[caller].waiting):,} of your sentences are waiting and {count:,} more asked for, "
-                f"the limit is {self._max_caller_share:.0%} of {self._max_waiting:,} ({self._max_work:,} pieces)",
-                retry_seconds=retry_seconds,
-            )
+            waiting = len(self._callers[caller].waiting)
+            return f"{waiting:,} of your sentences are waiting and {count:,} more asked for, the limit is {share}"
         if self._is_enough_bulk(priority, count, work):
-            raise QueueFull(
-                f"{self.num_of[priority]:,} bulk sentences are waiting and {count:,} more asked for, "
-                f"the limit is {self._max_caller_share:.0%} of {self._max_waiting:,} ({self._max_work:,} pieces)",
-                retry_seconds=retry_seconds,
+            waiting = self.num_of[priority]
+            return (
+                f"{waiting:,} bulk sentences are waiting and {count:,} more asked for, the limit is {share}"
             )
         if self._is_full(count, work):
-            raise QueueFull(
+            return (
                 f"{len(self):,} sentences ({self.work:,} pieces) are waiting and {count:,} ({work:,}) "
-                f"more asked for, the limit is {self._max_waiting:,} ({self._max_work:,})",
-                retry_seconds=retry_seconds,
+                f"more asked for, the limit is {self._max_waiting:,} ({self._max_work:,})"
             )
+        return ""
 
     def _is_full(self, count: int, work: int) -> bool:
         return len(self) + count > self._max_waiting or self.work + work > self._max_work

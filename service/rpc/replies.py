@@ -25,6 +25,11 @@ FLAGS = {
     FlagKind.TARGET_CUT: pb.FLAG_KIND_TARGET_CUT,
     FlagKind.SENTENCE_SPLIT: pb.FLAG_KIND_SENTENCE_SPLIT,
     FlagKind.REPETITION: pb.FLAG_KIND_REPETITION,
+    FlagKind.NUMBER_MISMATCH: pb.FLAG_KIND_NUMBER_MISMATCH,
+    FlagKind.URL_MISMATCH: pb.FLAG_KIND_URL_MISMATCH,
+    FlagKind.PLACEHOLDER_MISMATCH: pb.FLAG_KIND_PLACEHOLDER_MISMATCH,
+    FlagKind.UNTRANSLATED_COPY: pb.FLAG_KIND_UNTRANSLATED_COPY,
+    FlagKind.LENGTH_OUTLIER: pb.FLAG_KIND_LENGTH_OUTLIER,
 }
 Offsets = Callable[[Span], pb.Span]
 
@@ -125,8 +130,8 @@ def pack_flags(flags: Sequence[Flag], source: Offsets, target: Offsets) -> list[
     return [
         pb.Flag(
             kind=FLAGS[flag.kind],
-            source_span=source(flag.source_span),
-            target_span=target(flag.target_span),
+            source_span=None if flag.source_span is None else source(flag.source_span),
+            target_span=None if flag.target_span is None else target(flag.target_span),
             value=flag.value,
         )
         for flag in flags

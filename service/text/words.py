@@ -60,7 +60,17 @@ _KINDS = {
     "unspaced": rf"[{_UNSPACED}]{_EXTEND}",
     "signs": rf"(?P<sign>\S)(?P=sign)*+{_EXTEND}",
 }
+_ADDRESS = re.compile(f"{_KINDS['address']}|{_KINDS['mail']}")
 _WORD = re.compile(f"{_EXTEND}(?:{'|'.join(_KINDS.values())})|[{_EXTENDERS}]++")
+
+
+def find_addresses(text: str) -> list[Span]:
+    """Find web and mail addresses, as `split_words` does.
+
+    >>> [span.of("See https://a.org/b?c=1, or ask me@b.net.") for span in find_addresses("See https://a.org/b?c=1, or ask me@b.net.")]
+    ['https://a.org/b?c=1', 'me@b.net']
+    """
+    return [Span(*found.span()) for found in _ADDRESS.finditer(text)]
 
 
 def split_words(text: str) -> list[Span]:

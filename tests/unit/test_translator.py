@@ -183,6 +183,39 @@ async def test_a_pair_of_texts_is_held(translator: Translator) -> None:
     assert [4 * done.attention.size] == held
 
 
+async def test_doubts_stand_in_the_texts(
+    default_bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics
+) -> None:
+    """
+    What was lost or made up is shown where it stands in the whole texts, and counted.
+    """
+
+    class Forgetful(FakeRunner):
+        """Writes 8 where it reads 7."""
+
+        def step(self, pieces: Items[int], num_top: int) -> Step:
+            """Repeat the next piece of every row, or not."""
+            [seven], [eight] = tokenizer.encode_batch(["17"])[0][-1:], tokenizer.encode_batch(["18"])[0][-1:]
+            self._rows = [([eight if id_ == seven else id_ for id_ in ids], at) for ids, at in self._rows]
+            return super().step(pieces, num_top)
+
+    loop = make_loop(metrics, Forgetful())
+    loop.start()
+    translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+
+    text = "One.  Room 407."
+    done = await one(translator, text, PLAIN)
+
+    loop.close()
+    assert "One.  Room 408." == done.text
+    lost, made_up = done.flags
+    assert (FlagKind.NUMBER_MISMATCH, None) == (made_up.kind, made_up.source_span)
+    assert (FlagKind.NUMBER_MISMATCH, None) == (lost.kind, lost.target_span)
+    assert made_up.target_span == lost.source_span == Span(11, 14)
+    value = metrics.registry.get_sample_value
+    assert 2.0 == value("dragoman_fidelity_flags_total", {"flag": "number_mismatch"})
+
+
 async def test_a_prefix_as_long_as_a_translation(translator: Translator) -> None:
     """
     A prefix may take all the tokens there are; one more is refused with both numbers.
@@ -215,12 +248,16 @@ async def test_sentence_split(translator: Translator) -> None:
     done = await one(translator, text)
 
     assert text == done.text
-    [flag] = done.flags
+    copy, split = done.flags  # the engine repeats what it reads
     parts = len(done.sentences) - 2
-    assert (FlagKind.SENTENCE_SPLIT, parts) == (flag.kind, flag.value)
     assert parts > 1
-    assert flag.source_span.of(text) == flag.target_span.of(done.text)
-    assert text[8:-7] == flag.source_span.of(text)
+    assert [(FlagKind.UNTRANSLATED_COPY, 1), (FlagKind.SENTENCE_SPLIT, parts)] == [
+        (flag.kind, flag.value) for flag in (copy, split)
+    ]
+    for flag in (copy, split):
+        assert flag.source_span
+        assert flag.target_span
+        assert text[8:-7] == flag.source_span.of(text) == flag.target_span.of(done.text)
     assert all(len(sentence.source_tokens) <= 40 for sentence in done.sentences)
 
 
