@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, and never at the cost of the one before.
 
 `python -m models.checkpoint CHECKPOINT FILE` writes the averaged weights alone, in half precision, to a
-`.safetensors` file: what is published, and what another training can start from.
+`.safetensors` file: what is published, and what another training, an export or a measurement can start from.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from models import recover, safetensors
 KEYS = {"shape", "guided", "config", "weights", "average", "optimisers"}
 KEYS |= {"position", "tokens", "updates", "seconds", "warmed_from"}
 DESCRIPTION = ("shape", "guided")  # what published weights say of their network
+FACTS = ("config", "tokens", "updates", "seconds")  # and of how they came to be
 
 
 class CheckpointError(Exception):
@@ -73,6 +74,24 @@ def load_average(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def trained(path: Path) -> dict[str, Any]:
+    """Return what an export needs: of a checkpoint all, of published weights their average and how it came to be.
+
+    Raises:
+        CheckpointError: As for `load`, or a `.safetensors` file that says too little.
+    """
+    if path.suffix != ".safetensors":
+        return load(path)
+    weights = {name: weight.float() for name, weight in load_average(path).items()}
+    metadata = safetensors.read(path.read_bytes())[1]
+    try:
+        state = {name: json.loads(metadata[name]) for name in (*DESCRIPTION, *FACTS)}
+        state |= {name: json.loads(metadata[name]) for name in metadata.keys() & {"tokenizer"}}
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: weights that do not say how they were trained ({error})") from error
+    return state | {"weights": weights, "average": weights}
 
 
 def described(path: Path) -> dict[str, Any]:
@@ -137,7 +156,8 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         state = load(arguments.checkpoint)
-        metadata = {name: json.dumps(state[name]) for name in DESCRIPTION}
+        told = (*DESCRIPTION, *FACTS, *(state.keys() & {"tokenizer"}))  # old checkpoints do not name theirs
+        metadata = {name: json.dumps(state[name]) for name in told}
         save_safetensors(state["average"], arguments.file, metadata=metadata)
     except CheckpointError as error:
         raise SystemExit(f"error: {error}") from None

@@ -265,7 +265,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         export(
-            checkpoint.load(arguments.checkpoint), tokenizer_path(), arguments.bundle, precision=arguments.precision,
+            checkpoint.trained(arguments.checkpoint), tokenizer_path(), arguments.bundle, precision=arguments.precision,
             name=arguments.name, version=arguments.version, threshold=arguments.threshold, watts=arguments.watts,
         )  # fmt: skip
     except (CheckpointError, DataError, StartupError, OSError) as error:

@@ -18,7 +18,7 @@ from ctranslate2.specs import transformer_spec
 from models import checkpoint
 from models.export import averaged_network
 from models.graph import position_table
-from models.paths import runs_folder, tokenizer_path
+from models.paths import PUBLISHED, tokenizer_path
 from models.transformer import Transformer
 from service.text.tokenizer import BOS_ID, EOS_ID, UNKNOWN_ID, Tokenizer
 
@@ -93,12 +93,14 @@ def write(state: dict[str, Any], tokenizer: Tokenizer, folder: Path, quantizatio
 def main() -> None:
     """Read the command line and convert."""
     parser = argparse.ArgumentParser(description="Write a checkpoint as a CTranslate2 model.")
-    parser.add_argument("--checkpoint", type=Path, default=runs_folder() / "tiny" / "checkpoint.pt")
+    parser.add_argument(
+        "--checkpoint", type=Path, default=PUBLISHED, help="or weights (default: the published ones)"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--quantization", choices=sorted(ctranslate2.specs.model_spec.ACCEPTED_MODEL_TYPES))
     arguments = parser.parse_args()
     try:
-        state = checkpoint.load(arguments.checkpoint)
+        state = checkpoint.trained(arguments.checkpoint)
         write(state, Tokenizer.from_file(tokenizer_path()), arguments.output, arguments.quantization)
     except (checkpoint.CheckpointError, OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from None

@@ -24,7 +24,7 @@ from models.checkpoint import CheckpointError
 from models.data import DataError, Packed, check_mark, open_tokenizer
 from models.export import averaged_network
 from models.held_out import HeldOut, show
-from models.paths import ROOT, runs_folder, tokenizer_path
+from models.paths import PUBLISHED, ROOT, runs_folder, tokenizer_path
 from models.settings import Settings, SettingsError
 from models.train import CHECKPOINT, Stop, train
 from models.transformer import Transformer
@@ -33,7 +33,6 @@ from service.bundle import MANIFEST, TOKENIZER
 from service.errors import StartupError
 from service.text.tokenizer import Tokenizer
 
-PUBLISHED = ROOT / "checkpoints" / "tiny.safetensors"
 SERVED = ROOT / "bundles" / "default"  # the same weights, rounded to 8 bits
 CONFIG = ROOT / "configs" / "tiny.toml"
 RECIPE = [  # where a fine-tuning differs from a training; `--set` wins, being said later

@@ -6,6 +6,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 
 
+PUBLISHED = ROOT / "checkpoints" / "tiny.safetensors"  # what the default bundle was exported from
+
+
 def data_folder() -> Path:
     """Return the folder with `train/`, `dev/` and `align/` (setting DRAGOMAN_DATA)."""
     return Path(os.environ.get("DRAGOMAN_DATA", ROOT.parent.parent / "shared" / "data"))

@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from models.paths import runs_folder
+from models.paths import PUBLISHED as PUBLISHED_WEIGHTS
 from service import bundle
 from service.config import DEFAULT_BUNDLE
 from service.engine.processor import cpu_limit, kernel_set
@@ -78,7 +78,7 @@ def plan(name: str, description: str | None = None, given: Sequence[str] = ()) -
     parser = argparse.ArgumentParser(prog=f"python -m tests.benchmarks.{name}", description=description)
     scale = float(environment.get("BENCH_SCALE", "1"))
     parser.add_argument("--scale", type=float, default=scale, help="1: as published (default: %(default)s)")
-    checkpoint = environment.get("BENCH_CHECKPOINT", runs_folder() / "tiny-cool" / "checkpoint.pt")
+    checkpoint = environment.get("BENCH_CHECKPOINT", PUBLISHED_WEIGHTS)
     parser.add_argument("--checkpoint", type=Path, default=Path(checkpoint), help="(default: %(default)s)")
     served = environment.get("BENCH_BUNDLE", DEFAULT_BUNDLE)
     parser.add_argument("--bundle", type=Path, default=Path(served), help="(default: %(default)s)")

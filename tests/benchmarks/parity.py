@@ -54,7 +54,7 @@ def _exported(plan: Plan, folder: Path) -> Path:
     """Export the weights behind the bundle as float32."""
     checkpoints = importlib.import_module("models.checkpoint")  # torch, which measuring does not need
     export = importlib.import_module("models.export").export
-    state = checkpoints.load(plan.checkpoint)
+    state = checkpoints.trained(plan.checkpoint)
     tokenizer = plan.bundle / bundle.TOKENIZER
     export(state, tokenizer, folder, precision="fp32", name="parity", version="0", threshold=0.4)
     return folder

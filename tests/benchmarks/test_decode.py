@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import statistics
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from service.config import DEFAULT_BUNDLE
 from service.text.tokenizer import EOS_ID, Tokenizer
 from tests.benchmarks import measure
 from tests.benchmarks.corpus import Sentence
-from tests.benchmarks.measure import Plan
 from tests.benchmarks.ours import Ours
 from tests.benchmarks.theirs import Settings, Theirs
 from tests.benchmarks.worker import Worker
@@ -74,11 +72,11 @@ def row(engines: list[Worker], size: int, rounds: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("config_name", ["tiny", "base"])
-def test_decode(plan_of: Callable[[str], Plan], tmp_path: Path, config_name: str) -> None:
+def test_decode(tmp_path: Path, config_name: str) -> None:
     """
     Both engines are measured in one run, in turns; the figures are written down, not judged.
     """
-    plan = plan_of("decode" if config_name == "tiny" else f"decode_{config_name}")
+    plan = measure.plan("decode" if config_name == "tiny" else f"decode_{config_name}")
     ours, theirs = written(config_name, tmp_path)
     cores = measure.cores_of(1)
     room = {"max_running_sentences": str(max(BATCHES))}

@@ -52,7 +52,7 @@ def convert(checkpoint: Path, served: Path, folder: Path, quantization: str = "i
     """
     checkpoints = importlib.import_module("models.checkpoint")  # torch, which measuring does not need
     export_ctranslate2 = importlib.import_module("models.export_ctranslate2")
-    state = checkpoints.load(checkpoint)
+    state = checkpoints.trained(checkpoint)
     training = bundle.load(served).manifest.training
     seen = {name: state[key] for name, key in (("target_tokens", "tokens"), ("updates", "updates"))}
     if seen != {name: training[name] for name in seen}:

@@ -280,6 +280,21 @@ def test_weights_too_large_for_half_precision_are_not_written(tmp_path: Path) ->
     assert [] == list(tmp_path.iterdir())
 
 
+def test_published_weights_name_their_tokenizer(tmp_path: Path) -> None:
+    """
+    If the checkpoint does; weights that say nothing of their training cannot be exported.
+    """
+    checkpoint.save(state(tokenizer="abc"), tmp_path / "checkpoint.pt")
+    run_module("models.checkpoint", tmp_path / "checkpoint.pt", tmp_path / "w.safetensors", environ={})
+    checkpoint.save_safetensors(
+        {"a": torch.zeros(1)}, tmp_path / "bare.safetensors", metadata={"shape": "{}"}
+    )
+
+    assert "abc" == checkpoint.trained(tmp_path / "w.safetensors")["tokenizer"]
+    with pytest.raises(CheckpointError, match="do not say how they were trained"):
+        checkpoint.trained(tmp_path / "bare.safetensors")
+
+
 def test_publishing_from_the_command_line(tmp_path: Path) -> None:
     """
     `python -m models.checkpoint` writes the averaged weights in half precision with shape and guided heads.
@@ -296,5 +311,12 @@ def test_publishing_from_the_command_line(tmp_path: Path) -> None:
     assert equal({name: value.half() for name, value in saved["average"].items()}, tensors)
     assert SHAPE.to_dict() == json.loads(metadata["shape"])
     assert [] == json.loads(metadata["guided"])
+    published = checkpoint.trained(tmp_path / "w.safetensors")
+    for name in ("shape", "guided", "config", "tokens", "updates", "seconds"):
+        assert saved[name] == published[name]
+    assert "tokenizer" not in published  # a checkpoint from before they named it
+    assert equal(
+        {name: value.half().float() for name, value in saved["average"].items()}, published["average"]
+    )
     for name in ("checkpoint.pt", "w.safetensors"):
         assert {"shape": SHAPE.to_dict(), "guided": []} == checkpoint.described(tmp_path / name)

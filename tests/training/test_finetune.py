@@ -17,6 +17,7 @@ import torch
 from models import checkpoint, export, finetune
 from models.data import DataError, Packed
 from models.own_pairs import read_tsv, split
+from models.paths import PUBLISHED
 from models.transformer import Transformer
 from service import bundle
 from tests.training.toy import GUIDED, SHAPE, Toy, sentences
@@ -274,12 +275,13 @@ def test_the_default_is_what_a_checkout_has(tmp_path: Path, monkeypatch: pytest.
     """
     Published weights are preferred, being less rounded; without them the default bundle is there.
     """
-    monkeypatch.setattr(finetune, "PUBLISHED", tmp_path / "tiny.safetensors")
+    path = tmp_path / "tiny.safetensors"
+    monkeypatch.setattr(finetune, "PUBLISHED", path)
     assert finetune.SERVED == finetune.published()
 
-    finetune.PUBLISHED.touch()
+    path.touch()
 
-    assert finetune.published() == finetune.PUBLISHED
+    assert path == finetune.published()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x02\0\0\0\0\0\0\0{}"])
@@ -301,13 +303,13 @@ def test_the_published_tokenizer_is_put_in_place(
     """
     monkeypatch.setenv("DRAGOMAN_RUNS", str(tmp_path / "runs"))
 
-    opened = finetune.shared_tokenizer(finetune.PUBLISHED)
+    opened = finetune.shared_tokenizer(PUBLISHED)
 
     path = tmp_path / "runs" / "tokenizer.model"
     assert (finetune.SERVED / bundle.TOKENIZER).read_bytes() == path.read_bytes()
     assert {"en", "es", "fr"} == opened.languages.keys()
     path.write_bytes((toy.runs / "tokenizer.model").read_bytes())
     finetune.shared_tokenizer(init)
-    for origin in (finetune.PUBLISHED, finetune.SERVED):
+    for origin in (PUBLISHED, finetune.SERVED):
         with pytest.raises(DataError, match="not the tokenizer of"):
             finetune.shared_tokenizer(origin)
