@@ -234,9 +234,9 @@ class Bulk:
 
 def _refusal(text: str) -> ServerError | None:
     """Say of a line that no message can hold what the server would say: to send it would end the stream for all."""
-    size = (
-        len(text.encode()) if len(text) > MAX_BYTES // 4 else 0
-    )  # in UTF-8 a code point has four bytes at most
+    size = 4 * len(text)  # at most, in UTF-8
+    if size > MAX_BYTES:
+        size = len(text.encode())
     if size <= MAX_BYTES:
         return None
     message = f"bytes in one line: {size:,}, the limit is {MAX_BYTES:,}"

@@ -29,6 +29,7 @@ _PLACEHOLDER = re.compile(
     r"|(?<!\d)%(?:\d\$)?[-+#0-9.]{0,8}[sdifuxXeEgGc@](?![^\W_])"  # %s, %1$d, %@
     r"|(?<![\w$])\$\d(?![\w]|[.,]\d)"  # $1
 )
+_OF_ADDRESSES = re.compile(r"[@:]|www\.", re.IGNORECASE)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SPELT = {
     0: "zero zéro cero",
@@ -59,7 +60,7 @@ Named = tuple[str, Span]  # what is compared, and where it stands
 def doubts(source: str, target: str) -> list[Flag]:
     """Return what a reader should doubt about the translation of a sentence; spans count from the texts' beginnings."""
     both = source, target
-    addresses = [[(span.of(text), span) for span in find_addresses(text)] for text in both]
+    addresses = [_addresses(text) for text in both]
     texts = [_without(text, found) for text, found in zip(both, addresses, strict=True)]
     placeholders = [
         [(name, span) for name, span in _matches(_PLACEHOLDER, text, str) if not _is_money(name, other)]
@@ -78,6 +79,12 @@ def doubts(source: str, target: str) -> list[Flag]:
     if not SHORTEST * len(source) - SLACK[0] <= len(target) <= LONGEST * len(source) + SLACK[1]:
         flags.append(Flag(FlagKind.LENGTH_OUTLIER, *whole, len(target) / max(1, len(source))))
     return flags
+
+
+def _addresses(text: str) -> list[Named]:
+    if not _OF_ADDRESSES.search(text):  # nearly always, and to look for them takes a while
+        return []
+    return [(span.of(text), span) for span in find_addresses(text)]
 
 
 def _matches(pattern: re.Pattern[str], text: str, name: Callable[[str], str]) -> list[Named]:

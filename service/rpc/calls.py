@@ -197,9 +197,8 @@ class _Requests:
             while True:
                 coming = asyncio.ensure_future(anext(payloads, None))
                 await asyncio.wait({coming, draining}, return_when=asyncio.FIRST_COMPLETED)
-                if (
-                    draining.done() and not taken
-                ):  # what was let in is answered, and its text may be under way
+                if draining.done() and not taken:
+                    # What was let in is answered, and its first text may be under way.
                     await asyncio.wait({coming}, timeout=_FIRST_SECONDS)
                 if not coming.done() or (draining.done() and taken and coming.result() is not None):
                     self.is_cut = True
