@@ -16,10 +16,8 @@ from service.translation import Flag, FlagKind
 
 SHORTEST, LONGEST = 0.4, 2.5  # of a translation, as shares of the source's code points
 SLACK = 5, 15  # code points less, and more, that short texts differ by
-LEAST_WORDS, COPIED = (
-    3,
-    0.8,
-)  # in small letters, for names stay as they are; and the share of them that came back
+LEAST_WORDS = 3  # in small letters, for names stay as they are
+COPIED = 0.8  # share of these that came back
 
 # Grouped by spaces, as in 1 000,50, or by marks, which may also be those of fractions: only the digits are compared.
 _NUMBER = re.compile(r"\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,'’]\d+)*")
