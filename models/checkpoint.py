@@ -68,8 +68,12 @@ def load_average(path: Path) -> dict[str, Tensor]:
         return recover.weights_of(path)
     if path.suffix != ".safetensors":
         return dict(load(path)["average"])
+    return _published(path)[0]
+
+
+def _published(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        return safetensors.read(path.read_bytes())[0]
+        return safetensors.read(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     except ValueError as error:
@@ -84,8 +88,8 @@ def trained(path: Path) -> dict[str, Any]:
     """
     if path.suffix != ".safetensors":
         return load(path)
-    weights = {name: weight.float() for name, weight in load_average(path).items()}
-    metadata = safetensors.read(path.read_bytes())[1]
+    halves, metadata = _published(path)
+    weights = {name: weight.float() for name, weight in halves.items()}
     try:
         state = {name: json.loads(metadata[name]) for name in (*DESCRIPTION, *FACTS)}
         state |= {name: json.loads(metadata[name]) for name in metadata.keys() & {"tokenizer"}}

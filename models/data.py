@@ -166,7 +166,7 @@ def pack(source: Path, target: Path, tokenizer: Tokenizer, max_tokens: int, thre
     """Tokenise every corpus of `source` into `target/<corpus>.<pair>/`; finished ones are kept."""
     for name, paths in shards(source).items():
         folder = target / name
-        if (folder / "other_offsets.npy").exists():
+        if is_packed(folder):
             continue
         pairs = [
             pair
@@ -177,6 +177,11 @@ def pack(source: Path, target: Path, tokenizer: Tokenizer, max_tokens: int, thre
         save_pairs(folder, pairs)
         tokens = sum(len(other) for _, other in pairs)
         print(f"{name}: {len(pairs):,} pairs, {tokens:,} tokens", flush=True)
+
+
+def is_packed(folder: Path) -> bool:
+    """Tell whether a corpus was packed to its end: its last array is there."""
+    return (folder / "other_offsets.npy").exists()
 
 
 def save_pairs(folder: Path, pairs: Sequence[tuple[list[int], list[int]]]) -> None:

@@ -22,6 +22,7 @@ from models.data import (
     MAX_TOKENS,
     DataError,
     check_mark,
+    is_packed,
     is_usable,
     open_tokenizer,
     read_pairs,
@@ -230,7 +231,7 @@ def derive(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> No
             kind
             for kind in group.kinds
             if f"{kind}.{pair}" not in found  # a corpus of that name is somebody's own
-            and not (packed / f"{kind}.{pair}" / "other_offsets.npy").exists()
+            and not is_packed(packed / f"{kind}.{pair}")
         ]
         texts = group.texts(found, pair) if missing else []
         if not texts:

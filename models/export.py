@@ -160,7 +160,7 @@ def export(
     """
     network = averaged_network(state)
     tokenizer = check_size(tokenizer_file, network.shape.vocabulary)
-    if state.get("tokenizer", fingerprint(tokenizer_file)) != fingerprint(tokenizer_file):
+    if state.get("tokenizer") not in (None, fingerprint(tokenizer_file)):
         raise DataError(f"{tokenizer_file}: the network was trained with another tokenizer")
     if precision == "int8":
         model = calibrated(network, calibration_batches(state["config"], tokenizer))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.data import DataError, Packed, check_mark, save_pairs, save_ragged
+from models.data import DataError, Packed, check_mark, is_packed, save_pairs, save_ragged
 from models.paths import runs_folder, tokenizer_path
 from service.text.tokenizer import BOS_ID
 
@@ -114,14 +114,16 @@ def select_all(packed: Path, corpora: Sequence[str], general: Sequence[str], par
     Raises:
         DataError: A corpus is not packed, or has too few pairs to tell anything.
     """
-    alike = [bigrams(_open(packed / name))[:LARGEST] for name in general]
+    missing = [name for name in corpora if not is_packed(packed / near(name))]
     for name in corpora:
-        folder = packed / near(name)
-        if (folder / "other_offsets.npy").exists():
-            print(f"{folder.name}: kept", flush=True)
-        else:
-            corpus = _open(packed / name)
-            _save(folder, corpus, select(corpus, np.concatenate(alike), part))
+        if name not in missing:
+            print(f"{near(name)}: kept", flush=True)
+    if not missing:
+        return
+    alike = np.concatenate([bigrams(_open(packed / name))[:LARGEST] for name in general])
+    for name in missing:
+        corpus = _open(packed / name)
+        _save(packed / near(name), corpus, select(corpus, alike, part))
 
 
 def _open(folder: Path) -> Packed:

@@ -59,6 +59,11 @@ class Share:
             self._value = value
 
 
+def _shared(gauge: Gauge | Share) -> Share:
+    assert isinstance(gauge, Gauge)  # no engine is made of another's share
+    return Share(gauge)
+
+
 class Metrics:
     """The series of one server; label sets that are known beforehand start at 0, and there are no others."""
 
@@ -190,9 +195,8 @@ class Metrics:
     def of_one_engine(self) -> Metrics:
         """Return the same metrics for one of several engines; what each counts of its own is added up."""
         own = copy.copy(self)
-        assert isinstance(self.running_sentences, Gauge)
-        own.queue_depth = [Share(gauge) for gauge in self.queue_depth if isinstance(gauge, Gauge)]
-        own.running_sentences = Share(self.running_sentences)
+        own.queue_depth = [_shared(gauge) for gauge in self.queue_depth]
+        own.running_sentences = _shared(self.running_sentences)
         return own
 
     def add_model(self, name: str, load_seconds: float) -> None:

@@ -17,8 +17,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
 from service import tracing
 from service.batching import stages
 from service.batching.loop import Loop
@@ -35,7 +33,7 @@ from service.text.words import split_words
 from service.translation import Options, TranslatedSentence, Translation
 
 T = TypeVar("T")
-_NUMBER = np.dtype(np.float32).itemsize  # of attention
+_NUMBER_BYTES = 4  # of attention, in float32
 SHORT = 1000  # code points that are cut so fast that another thread is not worth its cost
 ASIDE = 20_000  # code points that are cut together
 CHUNK = 32  # sentences of a streamed text that are queued together
@@ -73,11 +71,9 @@ class Translator:
         pieces = sum(len(sentence.ids) for sentences in prepared for sentence in sentences)
         self._estimate.learn(texts, pieces)
         prefix = self._prefix(prepared, options, places)
-        sequences = [
-            [self._sequence(sentence, options, prefix) for sentence in sentences] for sentences in prepared
-        ]
-        _hold([sequence for of_text in sequences for sequence in of_text], options)
-        results = await self._run([sequence for of_text in sequences for sequence in of_text])
+        sequences = [self._sequence(one, options, prefix) for sentences in prepared for one in sentences]
+        _hold(sequences, options)
+        results = await self._run(sequences)
         translations = []
         for text, sentences in zip(texts, prepared, strict=True):
             of_text, results = results[: len(sentences)], results[len(sentences) :]
@@ -116,7 +112,8 @@ class Translator:
         if not sentences:
             yield Part(None, text, [], is_last=True)
             return
-        _hold([self._sequence(sentence, options, prefix) for sentence in sentences], options, 2 * CHUNK)
+        sequences = [self._sequence(sentence, options, prefix) for sentence in sentences]
+        _hold(sequences, options, 2 * CHUNK)
         assembly = Assembly(self._description, text, sentences, options, prefix)
         waiting: deque[tuple[Sequence, asyncio.Future[Result]]] = deque()
         passed: list[stages.Instants] = []
@@ -128,10 +125,9 @@ class Translator:
 
         try:
             for begin in range(0, len(sentences), CHUNK):
-                chunk = sentences[begin : begin + CHUNK]
-                sequences = [self._sequence(sentence, options, prefix) for sentence in chunk]
-                await self._submit_patiently(sequences)
-                waiting += [(sequence, asyncio.wrap_future(sequence.future)) for sequence in sequences]
+                chunk = sequences[begin : begin + CHUNK]
+                await self._submit_patiently(chunk)
+                waiting += [(sequence, asyncio.wrap_future(sequence.future)) for sequence in chunk]
                 while len(waiting) > CHUNK:  # the next chunk is queued before this one is done
                     yield await first()
             while waiting:
@@ -273,7 +269,7 @@ def _hold(sequences: Items[Sequence], options: Options, most: int | None = None)
     """
     if options.alignment:
         numbers = sorted((len(one.source_ids) * one.max_tokens for one in sequences), reverse=True)[:most]
-        options.hold(_NUMBER * (1 + options.search.num_alternatives) * sum(numbers))
+        options.hold(_NUMBER_BYTES * (1 + options.search.num_alternatives) * sum(numbers))
 
 
 async def _aside(work: Callable[[], T], size: int) -> T:

@@ -123,21 +123,23 @@ class Line:
 
     def _want_of_room(self, caller: str, count: int, work: int, priority: int) -> str:
         """Say why there is no room for some sentences; nothing if there is."""
-        share = f"{self._max_caller_share:.0%} of {self._max_waiting:,} ({self._max_work:,} pieces)"
         if self._has_its_share(caller, count, work):
             waiting = len(self._callers[caller].waiting)
-            return f"{waiting:,} of your sentences are waiting and {count:,} more asked for, the limit is {share}"
+            return f"{waiting:,} of your sentences are waiting and {count:,} more asked for, {self._share}"
         if self._is_enough_bulk(priority, count, work):
             waiting = self.num_of[priority]
-            return (
-                f"{waiting:,} bulk sentences are waiting and {count:,} more asked for, the limit is {share}"
-            )
+            return f"{waiting:,} bulk sentences are waiting and {count:,} more asked for, {self._share}"
         if self._is_full(count, work):
             return (
                 f"{len(self):,} sentences ({self.work:,} pieces) are waiting and {count:,} ({work:,}) "
                 f"more asked for, the limit is {self._max_waiting:,} ({self._max_work:,})"
             )
         return ""
+
+    @property
+    def _share(self) -> str:
+        share, sentences, pieces = self._max_caller_share, self._max_waiting, self._max_work
+        return f"the limit is {share:.0%} of {sentences:,} ({pieces:,} pieces)"
 
     def _is_full(self, count: int, work: int) -> bool:
         return len(self) + count > self._max_waiting or self.work + work > self._max_work

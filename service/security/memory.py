@@ -22,42 +22,35 @@ class Memory:
         self._freed, self._since = 0, clock()  # since it was last empty
 
     @contextmanager
-    def account(self) -> Iterator[Hold]:
-        """Open the account of one call, or of one text of a stream; at the end it holds nothing any more.
+    def holding(self, size: int) -> Iterator[Hold]:
+        """Hold some bytes for one call, or for one text of a stream, until it ends.
 
         Yields:
-            What holds some bytes more, or raises MemoryFull. If nobody else holds any, they are held however many.
+            What holds more of them for it, or raises as this does. If nobody else holds any, they are held however many.
+
+        Raises:
+            MemoryFull: There are too many.
         """
         own = 0
 
-        def hold(size: int) -> None:
+        def hold(more: int) -> None:
             nonlocal own
             others = self.held - own
-            if others and self.held + size > self._limit:
+            if others and self.held + more > self._limit:
                 raise MemoryFull(
-                    limit=self._limit, held=self.held, actual=size, retry_seconds=self._retry_seconds(size)
+                    limit=self._limit, held=self.held, actual=more, retry_seconds=self._retry_seconds(more)
                 )
             if not self.held:
                 self._freed, self._since = 0, self._clock()
-            self.held += size
-            own += size
+            self.held += more
+            own += more
 
+        hold(size)
         try:
             yield hold
         finally:
             self.held -= own
             self._freed += own
-
-    @contextmanager
-    def holding(self, size: int) -> Iterator[Hold]:
-        """Open an account that holds some bytes from the beginning.
-
-        Raises:
-            MemoryFull: There are too many.
-        """
-        with self.account() as hold:
-            hold(size)
-            yield hold
 
     def _retry_seconds(self, size: int) -> float:
         """Return when there should be room, at the pace at which bytes were freed since there was plenty."""
