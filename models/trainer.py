@@ -88,7 +88,7 @@ class Trainer:
         self.network = Transformer(config.model, config.guided).to(worker.device)
         matrices = [p for n, p in self.network.named_parameters() if p.dim() == 2 and "embedding" not in n]
         vectors = [p for n, p in self.network.named_parameters() if p.dim() != 2 or "embedding" in n]
-        steps_in = torch.bfloat16 if worker.on_gpu and worker.bf16 else torch.float32
+        steps_in = torch.bfloat16 if worker.bf16 else torch.float32
         self.optimisers = [
             Muon(matrices, config.training.matrix_rate, steps_in),
             torch.optim.AdamW(vectors, config.training.vector_rate, betas=(0.9, 0.98), weight_decay=0.0),

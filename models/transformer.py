@@ -58,6 +58,19 @@ def sinusoids(positions: int, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)  # (P, D)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, is_causal: bool) -> Tensor:
+    """Do what `F.scaled_dot_product_attention` does.
+
+    For processors with bfloat16 products, where the backward pass of the original is six times slower.
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, T, S)
+    if is_causal:
+        attn_mask = torch.full(scores.shape[-2:], -1e9, dtype=scores.dtype).triu(1)
+    if attn_mask is not None:
+        scores = scores + attn_mask.to(scores.dtype)
+    return scores.softmax(-1, dtype=scores.dtype) @ v
+
+
 class Attention(nn.Module):
     """Multi-head attention; self-attention when `memory` is the input itself."""
 
@@ -73,7 +86,9 @@ class Attention(nn.Module):
         q = self._split(self.query(x))  # (B, H, T, K)
         k = self._split(self.key(memory))  # (B, H, S, K)
         v = self._split(self.value(memory))  # (B, H, S, K)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        by_hand = q.dtype == torch.bfloat16 and q.device.type == "cpu"
+        mix = attend if by_hand else F.scaled_dot_product_attention
+        mixed = mix(q, k, v, attn_mask=mask, is_causal=causal)
         return self.output(mixed.transpose(1, 2).flatten(2))  # (B, T, D)
 
     def log_weights(self, x: Tensor, memory: Tensor, mask: Tensor, head: int) -> Tensor:

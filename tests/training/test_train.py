@@ -49,7 +49,7 @@ def main(toy: Toy, tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
             toy.fresh_runs(runs)
         monkeypatch.setenv("DRAGOMAN_DATA", str(toy.data))
         monkeypatch.setenv("DRAGOMAN_RUNS", str(runs))
-        arguments = ["train", str(config), "--eager", "--threads", "1", "--run", name, *map(str, options)]
+        arguments = ["train", str(config), "--threads", "1", "--run", name, *map(str, options)]
         monkeypatch.setattr(sys, "argv", arguments)
         train.main()
         return runs / name
@@ -59,7 +59,7 @@ def main(toy: Toy, tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 
 def command(config: Path, *options: str) -> list[str]:
     """Return the command line of a training in a process of its own."""
-    return [sys.executable, "-m", "models.train", str(config), "--eager", "--threads", "1", *options]
+    return [sys.executable, "-m", "models.train", str(config), "--threads", "1", *options]
 
 
 def start(toy: Toy, runs: Path, config: Path, *options: str) -> subprocess.Popen[str]:
@@ -120,7 +120,7 @@ def test_killed_and_resumed_is_as_if_never_stopped(
 
 def test_asked_to_stop_saves_and_leaves(toy: Toy, tmp_path: Path, config: Path) -> None:
     """
-    SIGTERM ends a training after the update it is at, with a checkpoint and exit code 0.
+    SIGTERM ends a training after the update it is at, with a checkpoint and exit code 0, though it come twice.
     """
     config.write_text(CONFIG.replace("minutes_between_checkpoints = 0", "minutes_between_checkpoints = 60"))
     runs = toy.fresh_runs(tmp_path / "runs")
@@ -129,11 +129,30 @@ def test_asked_to_stop_saves_and_leaves(toy: Toy, tmp_path: Path, config: Path) 
     time.sleep(0.5)
 
     process.send_signal(signal.SIGTERM)
+    time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)  # as `torchrun` does, which hands on what the whole group was sent
     _, errors = process.communicate(timeout=60)
 
     assert 0 == process.returncode, errors
     assert 0 < checkpoint.load(runs / "toy" / "checkpoint.pt")["updates"]
     assert "Traceback" not in errors
+
+
+def test_asked_again_later_it_leaves_at_once(monkeypatch: pytest.MonkeyPatch, own_signals: None) -> None:
+    """
+    A second signal within seconds is the echo of the first; after that it ends the process.
+    """
+    monkeypatch.setattr(
+        signal, "SIG_DFL", signal.default_int_handler
+    )  # raises, where the real one would end the tests
+    stop = train.Stop(math.inf)
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+    assert stop
+
+    monkeypatch.setattr(train.Stop, "ECHO_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_the_time_given_is_kept_and_used_again(main: Main) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from models import settings
 from models.batches import collate
-from models.transformer import Attention, SmoothedCrossEntropy, Transformer, losses, network_from
+from models.transformer import Attention, SmoothedCrossEntropy, Transformer, attend, losses, network_from
 from service.text.tokenizer import BOS_ID, EOS_ID, PAD_ID
 from tests.training.toy import GUIDED, ROOT, SHAPE
 
@@ -148,6 +148,26 @@ def test_loss_in_half_precision_is_close(network: Transformer) -> None:
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
         assert torch.cosine_similarity(parameter.grad.flatten(), expected[name].flatten(), 0) > 0.98
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_by_hand_is_the_librarys(causal: bool) -> None:
+    """
+    What replaces `scaled_dot_product_attention` in bfloat16 mixes the same values, and hands back the same gradients.
+    """
+    generator = torch.Generator().manual_seed(3)
+    q, k, v = (torch.randn(2, 4, 7, 8, generator=generator).requires_grad_() for _ in range(3))
+    padding = torch.zeros(2, 1, 1, 7).masked_fill(torch.arange(7) > 4, -1e9)
+    mask = None if causal else padding
+
+    found = attend(q, k, v, attn_mask=mask, is_causal=causal)
+    gradients = torch.autograd.grad(found.square().sum(), (q, k, v))
+    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    wanted = torch.autograd.grad(expected.square().sum(), (q, k, v))
+
+    assert torch.allclose(found, expected, atol=1e-6)
+    for gradient, other in zip(gradients, wanted, strict=True):
+        assert torch.allclose(gradient, other, atol=1e-5)
 
 
 @torch.no_grad()
