@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from models import recover, safetensors
+from models.data import fingerprint
+from service import bundle
 
 # What a training needs to go on exactly where it stopped.
 KEYS = {"shape", "guided", "config", "weights", "average", "optimisers"}
@@ -117,6 +119,28 @@ def described(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: no weights that say what network they belong to ({error})") from error
+
+
+def check_tokenizer(path: Path, tokenizer: Path) -> None:
+    """Make sure that the weights of a checkpoint, a `.safetensors` file or a bundle know the pieces of a tokenizer.
+
+    Old checkpoints do not say whose pieces they know, and are believed.
+
+    Raises:
+        CheckpointError: As for `load`, or they know the pieces of another one.
+    """
+    known: str | None
+    if path.is_dir():
+        known = fingerprint(path / bundle.TOKENIZER)
+    elif path.suffix == ".safetensors":
+        known = _published(path)[1].get("tokenizer", "").strip('"') or None
+    else:
+        known = load(path).get("tokenizer")
+    if known not in (None, fingerprint(tokenizer)):
+        raise CheckpointError(
+            f"{path}: these weights know the pieces of another tokenizer than {tokenizer}, "
+            "set DRAGOMAN_RUNS to another folder"
+        )
 
 
 def save_safetensors(

@@ -132,14 +132,14 @@ def shared_tokenizer(init: Path) -> Tokenizer:
     """Return the tokenizer that every run shares; where there is none, it becomes that of the weights.
 
     Raises:
-        DataError: Another one is there, and the weights do not know its pieces.
+        CheckpointError: The weights know the pieces of another one.
+        DataError: So do the packed corpora.
     """
-    path, known = tokenizer_path(), (init if init.is_dir() else SERVED) / TOKENIZER
+    path, served = tokenizer_path(), (init if init.is_dir() else SERVED) / TOKENIZER
+    checkpoint.check_tokenizer(init, path if path.exists() else served)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(known, path)
-    elif (init.is_dir() or init.resolve() == PUBLISHED) and path.read_bytes() != known.read_bytes():
-        raise DataError(f"{path}: not the tokenizer of {init.name}, set DRAGOMAN_RUNS to another folder")
+        shutil.copyfile(served, path)
     check_mark(runs_folder() / "packed", path)
     return open_tokenizer(path)
 

@@ -132,10 +132,7 @@ def _prepare(trainer: Trainer, path: Path, init: Path | None, *, counts_on: bool
     if path.exists():
         trainer.restore(checkpoint.load(path))
     elif init is not None:
-        if init.is_dir() and fingerprint(init / bundle.TOKENIZER) != trainer.tokenizer:
-            raise DataError(
-                f"{tokenizer_path()}: not the tokenizer of {init}, whose weights know other pieces"
-            )
+        checkpoint.check_tokenizer(init, tokenizer_path())
         trainer.start_from(checkpoint.load_average(init), str(init))
         if counts_on and init.is_dir():
             trainer.count_on(bundle.load(init).manifest.training)

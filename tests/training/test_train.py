@@ -231,7 +231,7 @@ def test_a_start_from_a_bundle_goes_on_counting(main: Main, tmp_path: Path, toy:
 
 def test_weights_keep_their_tokenizer(main: Main, tmp_path: Path, toy: Toy) -> None:
     """
-    Neither a checkpoint nor a bundle goes on with a tokenizer of as many, but other, pieces.
+    Neither a checkpoint nor a bundle nor published weights go on with a tokenizer of as many, but other, pieces.
     """
     state = checkpoint.load(main("--minutes", "0") / "checkpoint.pt")
     served, path = tmp_path / "bundle", tmp_path / "runs" / "tokenizer.model"
@@ -244,8 +244,13 @@ def test_weights_keep_their_tokenizer(main: Main, tmp_path: Path, toy: Toy) -> N
 
     with pytest.raises(SystemExit, match="trained with another tokenizer"):
         main()
-    with pytest.raises(SystemExit, match="whose weights know other pieces"):
-        main("--init", served, name="next")
+    published = tmp_path / "weights.safetensors"
+    checkpoint.save_safetensors(
+        state["average"], published, metadata={"tokenizer": json.dumps(state["tokenizer"])}
+    )
+    for init in (served, published):
+        with pytest.raises(SystemExit, match="know the pieces of another tokenizer"):
+            main("--init", init, name="next")
     with pytest.raises(DataError, match="trained with another tokenizer"):
         export.export(state, path, served, precision="fp32", name="toy", version="2", threshold=0.5)
 
