@@ -15,11 +15,13 @@ BIN      := $(DEV)/bin
 PIP      := python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PINS     := pyproject.toml constraints.txt
 PROTO    := protos/dragoman/v1/translation.proto
+WEIGHTS  := models/checkpoints/tiny.safetensors
+EMBLEM   := "The agreement on the European Economic Area was signed in August 1992."
 FROZEN   := protos/descriptor_set.binpb
 PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iservice/pb=protos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test check check-stubs train export evaluate parity bench drills protos freeze rules clean
+.PHONY: help setup serve demo test check check-stubs train export evaluate parity release bench drills protos freeze rules clean
 
 help:  ## list the verbs
 	@echo "Usage: make VERB"
@@ -70,6 +72,17 @@ evaluate: $(DEV)/.installed  ## measure BLEU and chrF through the engine that se
 
 parity: $(DEV)/.installed  ## compare torch, ONNX and int8 on the same sentences
 	$(BIN)/python -m models.parity $(ARGS)
+
+release: $(DEV)/.installed  ## make a checkpoint the default bundle, measured (CHECKPOINT=.../checkpoint.pt VERSION=...)
+	@test -n "$(CHECKPOINT)" -a -n "$(VERSION)" || { echo "usage: make release CHECKPOINT=FILE VERSION=NUMBER" >&2; exit 2; }
+	$(BIN)/python -m models.checkpoint $(CHECKPOINT) $(WEIGHTS)
+	$(BIN)/python -m models.export --checkpoint $(WEIGHTS) --version $(VERSION) $(ARGS)
+	$(BIN)/python -m models.evaluate --write
+	$(BIN)/python -m models.aer --write
+	$(BIN)/python -m models.cases --write
+	$(BIN)/python -m models.card README.md
+	$(BIN)/dragoman translate --from en --to fr --align --svg docs/alignment.svg $(EMBLEM)
+	$(BIN)/python -m models.parity
 
 bench: $(DEV)/.installed-bench  ## measure speed
 	$(BIN)/python -m pytest -m benchmark --timeout=0 $(ARGS)

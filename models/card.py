@@ -1,11 +1,20 @@
-"""The model card of a bundle, written from its manifest so that the two cannot disagree."""
+"""The model card of a bundle, written from its manifest so that the two cannot disagree.
+
+`python -m models.card README.md` puts the default bundle's figures into a document that has the same tables.
+"""
 
 from __future__ import annotations
 
+import argparse
+import re
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from models.paths import ROOT
+from service import bundle
 from service.bundle import Manifest
+from service.errors import StartupError
 
 _DATA = """\
 Trained on public English-French and English-Spanish sentence pairs: debates of the European and the
@@ -50,6 +59,19 @@ def model_card(manifest: Manifest) -> str:
     if "cases" in manifest.checks:
         lines += _weaknesses(manifest.checks["cases"])
     return "\n".join(lines)
+
+
+def renewed(document: str, card: str) -> str:
+    """Return a document whose rows on a set and a direction say what the card's say; others stay."""
+    rows = {_measured(row): row for row in card.splitlines() if _measured(row)}
+    lines = [rows.get(_measured(line), line) for line in document.split("\n")]
+    return "\n".join(lines)
+
+
+def _measured(row: str) -> str:
+    """Return what a row of figures is about, or nothing."""
+    found = re.match(r"\| [\w-]+ \| [a-z]{2}-[a-z]{2} \|", row)
+    return found[0] if found else ""
 
 
 def _energy(training: dict[str, Any]) -> str:
@@ -114,3 +136,21 @@ def _cell(text: str) -> str:
         .replace("_", "\\_")
     )
     return f"“{line}”"
+
+
+def main() -> None:
+    """Put the figures of a bundle's card into a document."""
+    parser = argparse.ArgumentParser(description="Put a bundle's figures into a document's tables.")
+    parser.add_argument("document", type=Path)
+    parser.add_argument("bundle", type=Path, nargs="?", default=ROOT / "bundles" / "default")
+    arguments = parser.parse_args()
+    try:
+        card = model_card(bundle.load(arguments.bundle).manifest)
+        document = arguments.document.read_text("utf-8")
+        arguments.document.write_text(renewed(document, card), "utf-8")
+    except (StartupError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

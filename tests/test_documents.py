@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from models.card import model_card, renewed
 from service.bundle import Bundle
 from service.config import DEFAULT_BUNDLE
 
@@ -12,9 +13,14 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_scores_agree(default_bundle: Bundle) -> None:
     """
-    The scores in the README and in the model card are those of the default bundle's manifest.
+    The figures in the README and in the model card are those of the default bundle's manifest.
     """
     rows = [
+        f"| {name} | {direction} | {rate['aer']:.1f} | {rate['low']:.1f} to {rate['high']:.1f} |"
+        for name, directions in default_bundle.manifest.checks["alignment"].items()
+        for direction, rate in directions.items()
+    ]
+    rows += [
         f"| {name} | {direction} | {score['bleu']:.1f} | {score['chrf']:.1f} |"
         for name, directions in default_bundle.manifest.scores.items()
         for direction, score in directions.items()
@@ -24,6 +30,17 @@ def test_scores_agree(default_bundle: Bundle) -> None:
     assert rows
     assert [] == [row for row in rows if row not in README]
     assert [] == [row for row in rows if row not in card]
+
+
+def test_figures_are_put_in_place(default_bundle: Bundle) -> None:
+    """
+    A new card's figures take the place of the old ones, row by row; the other tables and the text stay.
+    """
+    card = model_card(default_bundle.manifest)
+    stale = re.sub(r"(\| [a-z]{2}-[a-z]{2} \|) [\d.]+", r"\1 99.9", README)
+
+    assert stale != README
+    assert renewed(stale, card) == README
 
 
 def test_verbs_exist() -> None:
