@@ -20,9 +20,9 @@ from service.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
 
 Int = npt.NDArray[np.int64]
 Plan = list[tuple[str, int, bool]]  # (corpus, pair, from the other language into English)
-# Pairs drawn together, so that a batch can hold sentences of like length on both sides: with 131,072 a twelfth of the
-# source positions is padding; 16,384 left a quarter, and a tenth of the work was for nothing.
-MIN_POOL_PAIRS, POOL_PAIRS_PER_TOKEN = 131_072, 4
+# Pairs drawn together, so that a batch can hold sentences of like length on both sides: with 524,288 a fortieth of the
+# source positions is padding, with 131,072 a twelfth, with 16,384 a quarter.
+MIN_POOL_PAIRS, POOL_PAIRS_PER_TOKEN = 524_288, 4
 _PLACE_BITS = 20  # of a position; the rest says which pool
 
 
@@ -110,8 +110,8 @@ class Batches:
         """Draw one pool and cut it into batches, in random order."""
         random = np.random.default_rng((self._seed, pool))
         names, pairs, backs, sources, targets = self._draw(pool, random)
-        # Neighbours in this order share a width; the noise lets their company change between epochs.
-        noise = 2 * self._multiple * random.random(len(pairs))
+        # Neighbours in this order share a width; the noise shuffles those of like length.
+        noise = self._multiple * random.random(len(pairs))
         order = np.lexsort((sources + noise, -(-targets // self._multiple)))
         longest = np.maximum(sources, targets)[order]
         widths = (-(-longest // self._multiple) * self._multiple).tolist()

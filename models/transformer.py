@@ -71,6 +71,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, is_causal:
     return scores.softmax(-1, dtype=scores.dtype) @ v
 
 
+def _log_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the log of the weights, (B, T, S), with which a head mixes values."""
+    scores = (q @ k.transpose(1, 2)).float() * q.shape[-1] ** -0.5
+    return (scores if mask is None else scores + mask[:, 0]).log_softmax(-1)
+
+
 class Attention(nn.Module):
     """Multi-head attention; self-attention when `memory` is the input itself."""
 
@@ -82,23 +88,23 @@ class Attention(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: Tensor | None,
+        causal: bool = False,
+        guided: tuple[int, ...] = (),
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return what is added to the residual stream, (B, T, D), and some heads' log attention, (B, T, S) each."""
         q = self._split(self.query(x))  # (B, H, T, K)
         k = self._split(self.key(memory))  # (B, H, S, K)
         v = self._split(self.value(memory))  # (B, H, S, K)
         by_hand = q.dtype == torch.bfloat16 and q.device.type == "cpu"
         mix = attend if by_hand else F.scaled_dot_product_attention
         mixed = mix(q, k, v, attn_mask=mask, is_causal=causal)
-        return self.output(mixed.transpose(1, 2).flatten(2))  # (B, T, D)
-
-    def log_weights(self, x: Tensor, memory: Tensor, mask: Tensor, head: int) -> Tensor:
-        """Return one head's log attention, (B, T, S): the same numbers `forward` mixes values with."""
-        width = self.query.weight.shape[0] // self.heads
-        rows = slice(head * width, (head + 1) * width)
-        q = F.linear(x, self.query.weight[rows])  # (B, T, K)
-        k = F.linear(memory, self.key.weight[rows])  # (B, S, K)
-        scores = (q @ k.transpose(1, 2)).float() / math.sqrt(width)  # (B, T, S)
-        return (scores + mask[:, 0]).log_softmax(-1)
+        seen = [_log_weights(q[:, head], k[:, head], mask) for head in guided]
+        return self.output(mixed.transpose(1, 2).flatten(2)), seen
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -128,7 +134,7 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         normed = self.attention_norm(x)
-        x = x + self.attention(normed, normed, mask)  # (B, S, D)
+        x = x + self.attention(normed, normed, mask)[0]  # (B, S, D)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
@@ -148,10 +154,9 @@ class DecoderLayer(nn.Module):
         self, x: Tensor, memory: Tensor, mask: Tensor, guided: tuple[int, ...]
     ) -> tuple[Tensor, list[Tensor]]:
         normed = self.attention_norm(x)
-        x = x + self.attention(normed, normed, None, causal=True)  # (B, T, D)
-        normed = self.cross_norm(x)
-        alignments = [self.cross.log_weights(normed, memory, mask, head) for head in guided]  # (B, T, S) each
-        x = x + self.cross(normed, memory, mask)
+        x = x + self.attention(normed, normed, None, causal=True)[0]  # (B, T, D)
+        found, alignments = self.cross(self.cross_norm(x), memory, mask, guided=guided)
+        x = x + found
         return x + self.feed_forward(self.feed_forward_norm(x)), alignments
 
 

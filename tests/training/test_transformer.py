@@ -90,7 +90,7 @@ def test_one_embedding_table(network: Transformer) -> None:
 @torch.no_grad()
 def test_guided_heads_tell_the_attention_used(network: Transformer) -> None:
     """
-    The log weights of a head are those that `forward` mixes its values with.
+    The log weights that attention returns of a head are those it mixes values with.
     """
     attention = network.get_submodule("decoder.1.cross")
     assert isinstance(attention, Attention)
@@ -99,10 +99,10 @@ def test_guided_heads_tell_the_attention_used(network: Transformer) -> None:
     mask[1, ..., 3:] = -1e9
     values = attention.value(memory).unflatten(-1, (SHAPE.heads, -1))  # (B, S, H, K)
 
-    weights = [attention.log_weights(x, memory, mask, head).exp() for head in range(SHAPE.heads)]
-    mixed = torch.cat([w @ values[:, :, head] for head, w in enumerate(weights)], -1)
+    found, seen = attention(x, memory, mask, guided=tuple(range(SHAPE.heads)))
+    mixed = torch.cat([weights.exp() @ values[:, :, head] for head, weights in enumerate(seen)], -1)
 
-    assert torch.allclose(attention(x, memory, mask), attention.output(mixed), atol=1e-6)
+    assert torch.allclose(found, attention.output(mixed), atol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [5, 64])
