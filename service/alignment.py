@@ -8,7 +8,7 @@ Axes: S source pieces, T target pieces, V source words, W target words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ import numpy.typing as npt
 from service.text.spans import Span
 
 Float = npt.NDArray[np.float32]
+STRETCH = 5  # words: of fewer, other languages often say nothing
+FAINT = 0.3  # attention received, of an even share
 
 
 class Link(NamedTuple):
@@ -71,3 +73,27 @@ def hard_links(weights: Float, threshold: float) -> list[Link]:
     """Return the links of at least the threshold, by source word, then target word."""
     found = [Link(int(v), int(w), float(weights[w, v])) for w, v in np.argwhere(weights >= threshold)]
     return sorted(found)
+
+
+def uncovered(words: AlignedWords, text: str) -> Iterator[tuple[Span, float]]:
+    """Yield each stretch of the source that the target hardly attends to, and what it received of an even share.
+
+    A stretch are `STRETCH` words in a row, marks not counted, that received less than `FAINT` on the mean; those that
+    overlap are one, less what is covered at its ends.
+
+    Args:
+        text: What the words of the source are spans of.
+    """
+    places = [v for v, word in enumerate(words.source) if any(map(str.isalnum, word.of(text)))]
+    if len(places) < STRETCH or not words.target:
+        return
+    received = words.weights.sum(0)[places] * (len(words.source) / len(words.target))  # 1: an even share
+    means = np.convolve(received, np.full(STRETCH, 1 / STRETCH), "valid")
+    faint = np.zeros(len(places), bool)
+    for begin in np.flatnonzero(means < FAINT):
+        faint[begin : begin + STRETCH] = True
+    for start, end in np.flatnonzero(np.diff(np.pad(faint, 1))).reshape(-1, 2):
+        low = start + np.flatnonzero(received[start:end] < FAINT)
+        first, last = int(low[0]), int(low[-1])
+        span = Span(words.source[places[first]].start, words.source[places[last]].end)
+        yield span, float(received[first : last + 1].mean())

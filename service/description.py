@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.alignment import AlignedWords, hard_links, membership, word_weights
+from service.alignment import AlignedWords, hard_links, membership, uncovered, word_weights
 from service.batching.sequence import Result, Written
 from service.bundle import AlignmentHead
 from service.fidelity import doubts
@@ -161,7 +161,7 @@ class Assembly:
         source = self._text[parts[0].source_span.start : parts[-1].source_span.end]
         found = doubts(source, self._said)
         self._first, self._said = index + 1, ""
-        return flags_of(parts, found)
+        return flags_of(parts, found, self._text)
 
 
 def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -> TranslatedSentence:
@@ -171,12 +171,13 @@ def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -
     return TranslatedSentence(source, target, Finish.FORCED, 0.0, aligned, [], [], NO_ATTENTION)
 
 
-def flags_of(parts: list[TranslatedSentence], found: list[Flag]) -> list[Flag]:
+def flags_of(parts: list[TranslatedSentence], found: list[Flag], text: str) -> list[Flag]:
     """Say what a reader should doubt about a sentence.
 
     Args:
         parts: That it was cut into, or itself alone.
         found: By comparing both texts, whose spans count from the sentence's beginning.
+        text: That the sentence stands in.
     """
     source = Span(parts[0].source_span.start, parts[-1].source_span.end)
     target = Span(parts[0].target_span.start, parts[-1].target_span.end)
@@ -194,6 +195,9 @@ def flags_of(parts: list[TranslatedSentence], found: list[Flag]) -> list[Flag]:
             flags.append(Flag(FlagKind.TARGET_CUT, *spans, part.num_target_tokens))
         if part.finish is Finish.REPETITION:
             flags.append(Flag(FlagKind.REPETITION, *spans, part.repetitions))
+        if part.words:
+            lost = uncovered(part.words, text)
+            flags += [Flag(FlagKind.UNCOVERED_SOURCE, span, None, value) for span, value in lost]
     if len(parts) > 1:
         flags.append(Flag(FlagKind.SENTENCE_SPLIT, source, target, len(parts)))
     return sorted(flags, key=lambda flag: (flag.target_span or target, flag.source_span or source))

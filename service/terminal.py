@@ -26,6 +26,7 @@ DOUBTS = {
     FlagKind.URL_MISMATCH: "an address was lost, altered or made up",
     FlagKind.PLACEHOLDER_MISMATCH: "a placeholder was lost, altered or made up",
     FlagKind.UNTRANSLATED_COPY: "a sentence came back as it was",
+    FlagKind.UNCOVERED_SOURCE: "nothing was made of some words",
     FlagKind.LENGTH_OUTLIER: "a translation is {:.1f} times as long as its source",
     FlagKind.OTHER: "the server doubts this translation",
 }

@@ -33,6 +33,7 @@ class FlagKind(enum.Enum):
     URL_MISMATCH = "url_mismatch"  # likewise, and mail addresses
     PLACEHOLDER_MISMATCH = "placeholder_mismatch"  # likewise
     UNTRANSLATED_COPY = "untranslated_copy"  # value: share of the words
+    UNCOVERED_SOURCE = "uncovered_source"  # value: attention received, of an even share
     LENGTH_OUTLIER = "length_outlier"  # value: length of the translation by that of the source
     OTHER = "other"  # one that a newer server knows and this client does not
 

@@ -155,6 +155,25 @@ class TestTranslate:
         assert pb.FINISH_REASON_LENGTH == done.sentences[0].finish_reason
         assert [(pb.FLAG_KIND_TARGET_CUT, 2.0)] == [(flag.kind, flag.value) for flag in done.flags]
 
+    async def test_uncovered(self, server: Running) -> None:
+        """
+        What a translation that was cut did not come to is flagged, if an alignment is asked for.
+        """
+        text = "The old cat sat on the mat, and the big dog slept in the house until the morning came."
+        decoding = pb.DecodingOptions(max_target_tokens=6, beam_size=1)
+        links = pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_HARD)
+
+        aligned = await server.stub.Translate(request(text, decoding=decoding, output=links))
+        plain = await server.stub.Translate(request(text, decoding=decoding))
+
+        [lost] = [
+            flag for flag in aligned.translations[0].flags if flag.kind == pb.FLAG_KIND_UNCOVERED_SOURCE
+        ]
+        assert not lost.HasField("target_span")
+        assert text[lost.source_span.start : lost.source_span.end].endswith("until the morning came")
+        assert lost.value < 0.3
+        assert pb.FLAG_KIND_UNCOVERED_SOURCE not in {flag.kind for flag in plain.translations[0].flags}
+
     async def test_users_forge_no_tags(self, server: Running) -> None:
         """
         Control symbols that a user types are text: they are read in pieces, and the target stays French.

@@ -1,5 +1,7 @@
 """From attention between pieces to links between words."""
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from service.alignment import Link, hard_links, membership, word_weights
+from service.alignment import AlignedWords, Link, hard_links, membership, uncovered, word_weights
 from service.text.spans import Span
 
 
@@ -95,3 +97,62 @@ def test_no_links() -> None:
     """
     assert [] == hard_links(matrix([0.1, 0.2]), 0.5)
     assert [] == hard_links(np.zeros((0, 3), np.float32), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("received", "lost"),
+    [
+        ([1, 1, 1, 1, 1, 1, 1, 1], []),
+        ([1, 1, 0, 0, 0, 1, 1, 1], []),  # three words: other languages often say nothing
+        ([1, 1, 0, 0, 0, 0, 1, 1], [("c d e f", 0.0)]),
+        ([1, 1, 0, 0, 0, 0, 0, 1], [("c d e f g", 0.0)]),
+        ([2, 2, 2, 0, 0.25, 0, 0.25, 0], [("d e f g h", 0.1)]),  # to the end
+        ([0, 0, 0, 0, 0, 2, 2, 2], [("a b c d e", 0.0)]),  # from the beginning
+        ([1, 0.5, 0, 0, 0, 0, 0, 0.5], [("c d e f g", 0.0)]),  # what is covered at its ends is not of it
+        ([0, 0, 1, 0, 0, 0, 0, 0], [("a b c d e f g h", 0.125)]),  # a word seen between is
+    ],
+)
+def test_uncovered(received: list[float], lost: list[tuple[str, float]]) -> None:
+    """
+    Five words or more that hardly anything of the target attends to are found, with what they received.
+    """
+    text = "a b c d e f g h"
+    words = [Span(2 * place, 2 * place + 1) for place in range(8)]
+    weights = matrix(*[[value / 8 for value in received]] * 8)  # each of eight target words spends alike
+
+    found = list(uncovered(AlignedWords(words, words, weights, []), text))
+
+    assert [where for where, _ in lost] == [span.of(text) for span, _ in found]
+    assert [value for _, value in found] == pytest.approx([value for _, value in lost])
+
+
+def test_marks_are_no_words() -> None:
+    """
+    A row of marks may go uncovered, and does not count among words that do.
+    """
+    text = "a , b , c"
+    words = [Span(2 * place, 2 * place + 1) for place in range(5)]
+    nothing = np.zeros((2, 5), np.float32)
+
+    assert [] == list(uncovered(AlignedWords(words, words[:2], nothing, []), text))
+    assert [] == list(uncovered(AlignedWords(words, [], nothing[:0], []), "a b c d e"))
+    [(span, value)] = uncovered(AlignedWords(words, words[:2], nothing, []), "a b c d e")
+    assert (Span(0, 9), 0.0) == (span, value)
+
+
+@given(
+    arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(12)), elements=st.floats(0, 1, width=32)),
+    st.text("a,", min_size=12, max_size=12),
+)
+def test_uncovered_stretches_are_apart(weights: npt.NDArray[np.float32], text: str) -> None:
+    """
+    Whatever the weights, stretches follow one another, begin and end with words, and received next to nothing.
+    """
+    words = [Span(place, place + 1) for place in range(12)]
+
+    found = list(uncovered(AlignedWords(words, words[: len(weights)], weights, []), text))
+
+    for span, value in found:
+        assert "aa" == span.of(text)[0] + span.of(text)[-1]
+        assert 0 <= value < 1
+    assert all(one.end <= other.start for (one, _), (other, _) in itertools.pairwise(found))
