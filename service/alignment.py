@@ -78,7 +78,7 @@ def hard_links(weights: Float, threshold: float) -> list[Link]:
 def uncovered(words: AlignedWords, text: str) -> Iterator[tuple[Span, float]]:
     """Yield each stretch of the source that the target hardly attends to, and what it received of an even share.
 
-    A stretch are `STRETCH` words in a row, marks not counted, that received less than `FAINT` on the mean; those that
+    `STRETCH` words in a row, marks not counted, make one if they received less than `FAINT` on the mean; those that
     overlap are one, less what is covered at its ends.
 
     Args:

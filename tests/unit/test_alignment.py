@@ -114,7 +114,7 @@ def test_no_links() -> None:
 )
 def test_uncovered(received: list[float], lost: list[tuple[str, float]]) -> None:
     """
-    Five words or more that hardly anything of the target attends to are found, with what they received.
+    Where hardly anything of the target attends to five words in a row, they are found, with what they received.
     """
     text = "a b c d e f g h"
     words = [Span(2 * place, 2 * place + 1) for place in range(8)]
