@@ -2,8 +2,9 @@
 
 After *data*, beside *links*. People type single words, lines in capitals and emoji; parliaments hardly do. Small
 corpora are packed beside the others, for each language pair: `words`, `capitals`, `emoji` and `quotes`, then `phrases`
-such as "annual report", whose words change places. `names` has the sentences in which "European Economic Area" and
-its like are translated, each name seldom. Nothing is drawn by the clock: the same shards give the same corpora.
+such as "annual report", whose words change places. `proper-nouns` has sentences in which "Morocco" and its like are
+another word, `names` those in which "European Economic Area" and its like are translated, each name seldom. Nothing is
+drawn by the clock: the same shards give the same corpora.
 """
 
 from __future__ import annotations
@@ -168,6 +169,18 @@ def names(pairs: Collection[Pair], _: random.Random) -> Iterator[Pair]:
             yield pair
 
 
+def proper_nouns(pairs: Collection[Pair], known: Lexicon, _: random.Random) -> Iterator[Pair]:
+    """Yield texts with a word in capitals that is another word in the other language, and is that word there."""
+    others = {e: o.lower() for e, o in known.items() if e[0].isupper() and e.lower() != o.lower()}
+    left = dict.fromkeys(others, MOST_OF_NAME)
+    for pair in pairs:
+        english, other = set(words(pair[0])), set(words(pair[1].lower()))
+        found = [word for word in english & others.keys() if others[word] in other]
+        if any(left[word] > 0 for word in found):
+            left |= {word: left[word] - 1 for word in found}
+            yield pair
+
+
 Make = Callable[[random.Random], Iterator[Pair]]
 
 
@@ -182,7 +195,11 @@ def _of_everyday(pairs: Collection[Pair]) -> dict[str, Make]:
 
 
 def _of_prose(pairs: Collection[Pair]) -> dict[str, Make]:
-    return {"phrases": partial(short_phrases, pairs, lexicon(pairs))}
+    known = lexicon(pairs)
+    return {
+        "phrases": partial(short_phrases, pairs, known),
+        "proper-nouns": partial(proper_nouns, pairs, known),
+    }
 
 
 def _of_formal(pairs: Collection[Pair]) -> dict[str, Make]:
@@ -213,7 +230,8 @@ class Group:
 
 GROUPS = (
     Group(("words", "capitals", "emoji", "quotes"), EVERYDAY, _of_everyday, longest=80),
-    Group(("phrases",), PROSE, _of_prose, longest=120, most=80_000),  # to count all would take gigabytes
+    # To count all would take gigabytes.
+    Group(("phrases", "proper-nouns"), PROSE, _of_prose, longest=120, most=80_000),
     Group(("names",), FORMAL, _of_formal, longest=200),
 )
 KINDS = tuple(kind for group in GROUPS for kind in group.kinds)

@@ -20,6 +20,7 @@ from models.derive import (
     derive,
     emoji,
     names,
+    proper_nouns,
     quotes,
     short_phrases,
     single_words,
@@ -246,6 +247,22 @@ def test_names_are_of_formal_texts(toy: Toy, tmp_path: Path) -> None:
     made = {path.name for path in (tmp_path / "packed").iterdir()}
     assert "names.en-fr" in made
     assert "names.en-es" not in made
+
+
+def test_proper_nouns() -> None:
+    """
+    A name that is another word there is kept, some times, where it is that word; one spelt alike, or any other word, is none.
+    """
+    known = {"Morocco": "Maroc", "French": "français", "Chad": "chad", "house": "maison"}
+    common = ("We leave Morocco.", "Nous quittons le Maroc.")
+    people = ("The French wait.", "Les Français attendent.")
+    lost = ("We leave Morocco again.", "Nous repartons.")
+    alike = ("Chad waits.", "Chad attend.")
+    plain = ("Our house waits.", "Notre maison attend.")
+
+    made = Counter(proper_nouns([common, people, lost, alike, plain] * 100, known, random.Random(1)))
+
+    assert {common: MOST_OF_NAME, people: MOST_OF_NAME} == made
 
 
 def test_packed_beside_the_others(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
