@@ -46,7 +46,7 @@ FORMAL = ("europarl", "europarl-more", "newscommentary", "news", "un", "terms")
 LEAST_OF_NAME, MOST_OF_NAME = 5, 40
 SHORTEST = 3  # words, of texts that are to be seen more often
 PAIRS_OF_KIND = 80_000
-COMMON, COPIES = 2_000, 4  # of the words, which are what people type first
+COMMON, COPIES = 3_000, 4  # of the words, which are what people type first; "hello" is the 2,137th
 
 _NAME = re.compile(r"\b(?!The )(?:[A-Z][a-z]+ ){2,}[A-Z][a-z]+\b")  # in English, where they have capitals
 _BLOCKS = (
