@@ -27,6 +27,9 @@ NO_LINKS = np.zeros((0, 2), np.uint8)
 MAX_TOKENS = 126  # longer sides are never packed: a training that wants them would have to pack anew
 MAX_RATIO = 3.0  # a pair whose sides differ more in length is almost always misaligned
 _SHARD_NAME = re.compile(r"(?P<corpus>[\w-]+\.en-[a-z]{2})\.\d+\.tsv\.xz")
+CAPITALS_LOST = ("newscommentary.en-es.",)  # a release in which three names of ten are written "Barack obama"
+_WORD = re.compile(r"[^\W\d_]+")
+_INSIDE_NAMES = (" ", "-", ". ", "'", "\u2019")
 _FINGERPRINT = "tokenizer.sha256"
 
 
@@ -77,9 +80,28 @@ def read_pairs(path: Path) -> Iterator[tuple[str, str]]:
                 english, tab, other = line.rstrip("\n").partition("\t")
                 if not tab:
                     raise DataError(f"{path}, line {number}: no tab between the two sentences")
-                yield normalize(english), normalize(other)
+                pair = normalize(english), normalize(other)
+                yield with_capitals(*pair) if path.name.startswith(CAPITALS_LOST) else pair
     except (lzma.LZMAError, EOFError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path}: corrupt or unreadable shard ({error})") from error
+
+
+def with_capitals(english: str, other: str) -> tuple[str, str]:
+    """Return a pair with the capitals that names lost behind another capital, as English has them.
+
+    >>> with_capitals("Barack Obama spoke.", "Barack obama habló.")
+    ('Barack Obama spoke.', 'Barack Obama habló.')
+    """
+    there = set(_WORD.findall(english))
+    names = {word.lower(): word for word in there if word[0].isupper() and word.lower() not in there}
+    parts, end, capital = [], 0, False
+    for match in _WORD.finditer(other):
+        gap, word = other[end : match.start()], match.group()
+        if capital and gap in _INSIDE_NAMES:
+            word = names.get(word, word)
+        parts += [gap, word]
+        end, capital = match.end(), word[0].isupper()
+    return english, "".join(parts) + other[end:]
 
 
 @dataclass(frozen=True)

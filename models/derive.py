@@ -3,7 +3,7 @@
 After *data*, beside *links*. People type single words, lines in capitals and emoji; parliaments hardly do. Small
 corpora are packed beside the others, for each language pair: `words`, `capitals`, `emoji` and `quotes`, then `phrases`
 such as "annual report", whose words change places. `proper-nouns` has sentences in which "Morocco" and its like are
-another word, `names` those in which "European Economic Area" and its like are translated, each name seldom. Nothing is
+another word, `names` has "European Economic Area" and its like, alone and in sentences, each seldom. Nothing is
 drawn by the clock: the same shards give the same corpora.
 """
 
@@ -30,7 +30,7 @@ from models.data import (
     save_pairs,
     shards,
 )
-from models.lexicon import Lexicon, Pair, lexicon, phrases, places, words
+from models.lexicon import Lexicon, Pair, lexicon, phrases, places, renamed, words
 from models.paths import data_folder, runs_folder, tokenizer_path
 from service.text.normalize import normalize
 from service.text.tokenizer import Tokenizer
@@ -44,6 +44,7 @@ PROSE = (
 FORMAL = ("europarl", "europarl-more", "newscommentary", "news", "un", "terms")
 # Sentences with a name: fewer hold no institution, and with more one bank would be half of all.
 LEAST_OF_NAME, MOST_OF_NAME = 5, 40
+NAMES_ALONE = 8  # times that each comes without a sentence: short, so that they cost little
 SHORTEST = 3  # words, of texts that are to be seen more often
 PAIRS_OF_KIND = 80_000
 COMMON, COPIES = 3_000, 4  # of the words, which are what people type first; "hello" is the 2,137th
@@ -159,13 +160,15 @@ def _inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
 
 
 def names(pairs: Collection[Pair], _: random.Random) -> Iterator[Pair]:
-    """Yield texts with a name of three words or more, not too rare, that is another in the other language."""
+    """Yield names of three words or more, not too rare, that are others in the other language, and texts with them."""
     named = [{name for name in _NAME.findall(english) if name not in other} for english, other in pairs]
     there_are = Counter(name for found in named for name in found)
     left = {name: MOST_OF_NAME for name, count in there_are.items() if count >= LEAST_OF_NAME}
-    for pair, found in zip(pairs, named, strict=True):
-        if any(left.get(name, 0) > 0 for name in found):
-            left |= {name: left.get(name, 0) - 1 for name in found}
+    texts = [(left.keys() & found, pair) for found, pair in zip(named, pairs, strict=True)]
+    yield from list(renamed([(found, other) for found, (_, other) in texts if found]).items()) * NAMES_ALONE
+    for found, pair in texts:
+        if any(left[name] > 0 for name in found):
+            left |= {name: left[name] - 1 for name in found}
             yield pair
 
 

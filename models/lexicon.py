@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import product
 
 Pair = tuple[str, str]  # English, other
 Lexicon = dict[str, str]  # English words, and what they become
@@ -18,6 +19,8 @@ NEARLY_BEST = 0.6  # "casa" is "house" and "home"
 LIGHT = 60  # the most common words: a phrase neither begins nor ends with one
 LENGTHS, WIDER = (2, 3), 2  # English words of a phrase, and by how many its translation may have more
 LEAST_SEEN, MOSTLY = 2, 0.5  # of a phrase, and the part of each side's occurrences it must be
+LONGEST_NAME, SURE_DICE = 6, 0.7  # words of what a name becomes; of the two
+SHORT = 4  # letters of a common word that such a run neither begins nor ends with
 
 _CONTRACTION = re.compile(r"\w+['’]\w+")  # "don't" is no word to look up
 _ELISION = re.compile(r"\b\w{1,2}['’]|\w+['’]\w+")  # "l'eau" is "eau"
@@ -119,3 +122,41 @@ def _consistent(pair: Pair, becomes: Lexicon) -> Iterator[Pair]:
             )
             if all(_PLAIN.fullmatch(side) for side in phrase):
                 yield phrase
+
+
+def renamed(texts: Sequence[tuple[Collection[str], str]]) -> Lexicon:
+    """Return names and what they become: the run of words that goes best along with each by Dice's coefficient.
+
+    Args:
+        texts: The names in an English text, and the text in the other language.
+    """
+    common = Counter(word for _, other in texts for word in words(other.lower())).most_common(LIGHT)
+    light = {word for word, _ in common if len(word) <= SHORT}  # "europeo" is common there, and part of names
+    spelt: Counter[str] = Counter()
+    seen: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    together: Counter[Pair] = Counter()
+    for names, other in texts:
+        found = set(_runs(other, light))
+        runs = {run.lower() for run in found}
+        spelt.update(found)
+        seen[0].update(names)
+        seen[1].update(runs)
+        together.update(product(names, runs))
+    best: dict[str, tuple[float, int, str]] = {}
+    for (name, run), count in together.items():
+        dice = 2 * count / (seen[0][name] + seen[1][run])
+        if dice >= SURE_DICE and run.count(" ") >= name.count(" "):
+            # Of those that always occur together the longest is the whole name.
+            best[name] = max(best.get(name, (0.0, 0, "")), (dice, len(run), run))
+    usual = {run.lower(): run for run, _ in reversed(spelt.most_common())}
+    return {name: usual[run] for name, (_, _, run) in sorted(best.items())}
+
+
+def _runs(text: str, light: set[str]) -> Iterator[str]:
+    found = list(_SIGN.finditer(text))
+    for first, length in product(range(len(found)), range(2, LONGEST_NAME + 1)):
+        last = first + length - 1
+        if last < len(found) and not {found[first].group().lower(), found[last].group().lower()} & light:
+            run = text[found[first].start() : found[last].end()]
+            if _PLAIN.fullmatch(run):
+                yield run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from models.data import (
     read_pairs,
     save_ragged,
     shards,
+    with_capitals,
 )
 from service.text.normalize import normalize
 from tests.training.toy import Toy, run_module, sentences, write_shard
@@ -148,6 +150,43 @@ def test_a_line_without_tab_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="line 2: no tab"):
         list(read_pairs(path))
+
+
+def test_lost_capitals_come_back(tmp_path: Path) -> None:
+    """
+    Behind a capital a name is written as in English, in the one corpus that lost them; other words stay as they are.
+    """
+    pair = (
+        "President Barack Obama and John McCain saw the bush in Saudi Arabia.",
+        "El presidente Barack obama y John mccain vieron el arbusto, obama en Arabia saudí.",
+    )
+    paths = [tmp_path / f"{name}.en-es.00.tsv.xz" for name in ("newscommentary", "news")]
+    for path in paths:
+        path.write_bytes(lzma.compress("\t".join(pair).encode()))
+
+    (restored,), (kept,) = (list(read_pairs(path)) for path in paths)
+
+    assert pair == kept
+    assert pair[0] == restored[0]
+    assert "El presidente Barack Obama y John McCain vieron el arbusto, obama en Arabia saudí." == restored[1]
+
+
+@pytest.mark.parametrize(
+    ("english", "other"),
+    [
+        ("Kim Jong Il waits.", "Kim Jong Il espera."),
+        ("Jean-Marie O'Brien waits.", "Jean-Marie O'Brien espera."),
+        ("Saint-Denis. J. Smith waits.", "Saint-Denis. J. Smith espera."),
+    ],
+)
+def test_capitals_of_a_whole_name(english: str, other: str) -> None:
+    """
+    One that came back is a capital for the next; a pair that lost none is left alone.
+    """
+    lost = other[0] + other[1:].lower()
+
+    assert (english, other) == with_capitals(english, other)
+    assert other == with_capitals(english, lost)[1]
 
 
 @pytest.mark.parametrize("name", ["x.tsv.xz", "x.en-fr.tsv.xz", "x.frfr.00.tsv.xz"])

@@ -16,6 +16,7 @@ from models.derive import (
     COPIES,
     LEAST_OF_NAME,
     MOST_OF_NAME,
+    NAMES_ALONE,
     capitals,
     derive,
     emoji,
@@ -25,7 +26,7 @@ from models.derive import (
     short_phrases,
     single_words,
 )
-from models.lexicon import Lexicon, Pair, lexicon, phrases
+from models.lexicon import Lexicon, Pair, lexicon, phrases, renamed
 from service.text.normalize import normalize
 from tests.training.toy import ROOT, WORDS, Toy, environment
 
@@ -220,7 +221,8 @@ def test_quotes() -> None:
 
 def test_names() -> None:
     """
-    A name of three words that is another in the other language is kept, some times; one that stays, or is rare, is none.
+    A name of three words that is another in the other language is kept, alone and in some texts; one that stays, or is rare,
+    is none.
     """
     bank = ("The European Central Bank waits.", "La Banque centrale européenne attend.")
     stays = ("We met Jean Claude Martin.", "Nous avons vu Jean Claude Martin.")
@@ -231,7 +233,35 @@ def test_names() -> None:
 
     made = Counter(names([bank] * 100 + [stays, short, area] * LEAST_OF_NAME + [rare], random.Random(1)))
 
-    assert {bank: MOST_OF_NAME, area: LEAST_OF_NAME} == made
+    alone = {pair: count for pair, count in made.items() if not pair[0].endswith(".")}
+    assert {bank: MOST_OF_NAME, area: LEAST_OF_NAME} | alone == made
+    assert {"European Central Bank": NAMES_ALONE, "European Economic Area": NAMES_ALONE} == {
+        english: count for (english, _), count in alone.items()
+    }
+
+
+def test_what_a_name_becomes() -> None:
+    """
+    It is the whole run of words that goes along with it, as it is mostly spelt, without light words at its ends.
+    """
+    area, bank = {"European Economic Area"}, {"European Central Bank"}
+    texts = [
+        (area, "Hoy crece el Espacio Económico Europeo de nuevo."),
+        (area, "Noruega está en el Espacio Económico Europeo."),
+        (area, "Del espacio económico europeo nadie habla."),
+        (bank, "El Banco Central Europeo espera."),
+        (bank, "Vigila el Banco Central Europeo."),
+        (bank, "Nada dice el BCE."),
+        (set(), "El pan está en el horno, el vino en el vaso."),
+    ]  # fmt: skip
+
+    found = renamed(texts)
+
+    assert {
+        "European Economic Area": "Espacio Económico Europeo",
+        "European Central Bank": "Banco Central Europeo",
+    } == found
+    assert {} == renamed([(bank, "Una frase sobre pan."), (bank, "Otra sobre vino.")])
 
 
 def test_names_are_of_formal_texts(toy: Toy, tmp_path: Path) -> None:
