@@ -29,6 +29,7 @@ MAX_RATIO = 3.0  # a pair whose sides differ more in length is almost always mis
 _SHARD_NAME = re.compile(r"(?P<corpus>[\w-]+\.en-[a-z]{2})\.\d+\.tsv\.xz")
 CAPITALS_LOST = ("newscommentary.en-es.",)  # a release in which three names of ten are written "Barack obama"
 _WORD = re.compile(r"[^\W\d_]+")
+_ENDS = re.compile(r"[.?!:]")
 _INSIDE_NAMES = (" ", "-", ". ", "'", "\u2019")
 _FINGERPRINT = "tokenizer.sha256"
 
@@ -69,7 +70,7 @@ def shards(folder: Path) -> dict[str, list[Path]]:
 
 
 def read_pairs(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the normalised (English, other) pairs of one shard.
+    """Yield the normalised (English, other) pairs of one shard, those of `CAPITALS_LOST` with capitals.
 
     Raises:
         DataError: The file is truncated, not xz, not UTF-8, or has a line without a tab.
@@ -89,19 +90,37 @@ def read_pairs(path: Path) -> Iterator[tuple[str, str]]:
 def with_capitals(english: str, other: str) -> tuple[str, str]:
     """Return a pair with the capitals that names lost behind another capital, as English has them.
 
-    >>> with_capitals("Barack Obama spoke.", "Barack obama habló.")
-    ('Barack Obama spoke.', 'Barack Obama habló.')
+    >>> with_capitals("We heard Barack Obama.", "Hemos oído a Barack obama.")
+    ('We heard Barack Obama.', 'Hemos oído a Barack Obama.')
     """
-    there = set(_WORD.findall(english))
-    names = {word.lower(): word for word in there if word[0].isupper() and word.lower() not in there}
+    there = list(_in_place(english))
+    # What begins a sentence may be any word: "No display" has no name for "Israel no".
+    inside = {word: None for gap, word, capital in there if _is_inside(gap, capital) and word[0].isupper()}
+    small = {word for _, word, _ in there if word.islower()}
+    names = {
+        word.lower(): word for word in sorted(inside, key=str.isupper, reverse=True)
+    }  # "BAY" only if no "Bay"
     parts, end, capital = [], 0, False
-    for match in _WORD.finditer(other):
-        gap, word = other[end : match.start()], match.group()
-        if capital and gap in _INSIDE_NAMES:
+    for gap, word, _ in _in_place(other):
+        end += len(gap) + len(word)
+        if capital and gap in _INSIDE_NAMES and word not in small:
             word = names.get(word, word)
         parts += [gap, word]
-        end, capital = match.end(), word[0].isupper()
+        capital = word[0].isupper()
     return english, "".join(parts) + other[end:]
+
+
+def _in_place(text: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield each word with what stands between it and the one before, and whether that has a capital."""
+    end, capital = 0, False
+    for match in _WORD.finditer(text):
+        yield text[end : match.start()], match.group(), capital
+        end, capital = match.end(), match.group()[0].isupper()
+
+
+def _is_inside(gap: str, capital: bool) -> bool:
+    """Tell whether a word goes on with the sentence of the one before: behind "of " or "Mr. ", not "so. "."""
+    return bool(gap) and ((gap == ". " and capital) or not _ENDS.search(gap))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice, product
@@ -49,7 +49,9 @@ SHORTEST = 3  # words, of texts that are to be seen more often
 PAIRS_OF_KIND = 80_000
 COMMON, COPIES = 3_000, 4  # of the words, which are what people type first; "hello" is the 2,137th
 
-_NAME = re.compile(r"\b(?!The )(?:[A-Z][a-z]+ ){2,}[A-Z][a-z]+\b")  # in English, where they have capitals
+# In English, where names have capitals, and whole: "Hillary Clinton" of "Secretary of State Hillary Clinton" is none.
+_NAME = re.compile(r"(?<!\bof )(?<!-)\b(?!The )(?:[A-Z][a-z]+ ){2,}[A-Z][a-z]+\b")
+_GOES_ON = re.compile(r"[ -]\w+|")  # what follows a name
 _BLOCKS = (
     (0x1F300, 0x1F5FF),
     (0x1F600, 0x1F64F),
@@ -165,11 +167,23 @@ def names(pairs: Collection[Pair], _: random.Random) -> Iterator[Pair]:
     there_are = Counter(name for found in named for name in found)
     left = {name: MOST_OF_NAME for name, count in there_are.items() if count >= LEAST_OF_NAME}
     texts = [(left.keys() & found, pair) for found, pair in zip(named, pairs, strict=True)]
-    yield from list(renamed([(found, other) for found, (_, other) in texts if found]).items()) * NAMES_ALONE
+    whole = _whole_names(pair[0] for found, pair in texts if found)
+    alone = renamed([(found & whole, other) for found, (_, other) in texts if found])
+    yield from list(alone.items()) * NAMES_ALONE
     for found, pair in texts:
         if any(left[name] > 0 for name in found):
             left |= {name: left[name] - 1 for name in found}
             yield pair
+
+
+def _whole_names(texts: Iterable[str]) -> set[str]:
+    """Return names that different words follow; always the same one is part of the name ("Ban Ki-moon"), or of a form."""
+    followed: dict[str, set[str]] = {}
+    for text in texts:
+        for match in _NAME.finditer(text):
+            after = _GOES_ON.match(text, match.end())
+            followed.setdefault(match.group(), set()).add(after.group() if after else "")
+    return {name for name, different in followed.items() if len(different) > 1}
 
 
 def proper_nouns(pairs: Collection[Pair], known: Lexicon, _: random.Random) -> Iterator[Pair]:

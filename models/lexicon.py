@@ -136,7 +136,7 @@ def renamed(texts: Sequence[tuple[Collection[str], str]]) -> Lexicon:
     seen: tuple[Counter[str], Counter[str]] = Counter(), Counter()
     together: Counter[Pair] = Counter()
     for names, other in texts:
-        found = set(_runs(other, light))
+        found = list(dict.fromkeys(_runs(other, light)))
         runs = {run.lower() for run in found}
         spelt.update(found)
         seen[0].update(names)
@@ -156,7 +156,10 @@ def _runs(text: str, light: set[str]) -> Iterator[str]:
     found = list(_SIGN.finditer(text))
     for first, length in product(range(len(found)), range(2, LONGEST_NAME + 1)):
         last = first + length - 1
-        if last < len(found) and not {found[first].group().lower(), found[last].group().lower()} & light:
+        if last < len(found) and all(
+            len(end) > 1 and end not in light
+            for end in (found[first].group().lower(), found[last].group().lower())
+        ):
             run = text[found[first].start() : found[last].end()]
             if _PLAIN.fullmatch(run):
                 yield run
