@@ -155,12 +155,15 @@ def main() -> None:
     served.loop.close()
     counts = summary(cases, sentences)
     show(counts, cases + sentences, Console())
-    if arguments.json:
-        content = {"bundle": served.bundle.full_name, "counts": counts, "answers": cases + sentences}
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        arguments.json.write_text(f"{text}\n", encoding="utf-8")
-    if arguments.write:
-        add_results(arguments.bundle, checks={"cases": for_card(cases + sentences)})
+    try:
+        if arguments.json:
+            content = {"bundle": served.bundle.full_name, "counts": counts, "answers": cases + sentences}
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            arguments.json.write_text(f"{text}\n", encoding="utf-8")
+        if arguments.write:
+            add_results(arguments.bundle, checks={"cases": for_card(cases + sentences)})
+    except OSError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import os
 import random
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice, product
@@ -30,7 +29,8 @@ from models.data import (
     save_pairs,
     shards,
 )
-from models.lexicon import Lexicon, Pair, lexicon, phrases, places, renamed, words
+from models.lexicon import Lexicon, Pair, lexicon, phrases, places, words
+from models.names import names, proper_nouns
 from models.paths import data_folder, runs_folder, tokenizer_path
 from service.text.normalize import normalize
 from service.text.tokenizer import Tokenizer
@@ -42,16 +42,10 @@ PROSE = (
 )  # fmt: skip
 # What has names of institutions.
 FORMAL = ("europarl", "europarl-more", "newscommentary", "news", "un", "terms")
-# Sentences with a name: fewer hold no institution, and with more one bank would be half of all.
-LEAST_OF_NAME, MOST_OF_NAME = 5, 40
-NAMES_ALONE = 8  # times that each comes without a sentence: short, so that they cost little
 SHORTEST = 3  # words, of texts that are to be seen more often
 PAIRS_OF_KIND = 80_000
 COMMON, COPIES = 3_000, 4  # of the words, which are what people type first; "hello" is the 2,137th
 
-# In English, where names have capitals, and whole: "Hillary Clinton" of "Secretary of State Hillary Clinton" is none.
-_NAME = re.compile(r"(?<!\bof )(?<!-)\b(?!The )(?:[A-Z][a-z]+ ){2,}[A-Z][a-z]+\b")
-_GOES_ON = re.compile(r"[ -]\w+|")  # what follows a name
 _BLOCKS = (
     (0x1F300, 0x1F5FF),
     (0x1F600, 0x1F64F),
@@ -159,43 +153,6 @@ def _inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
             first, second = (f"{s[:e]} {sign}{s[e:]}" for s, e, sign in zip(pair, ends, signs, strict=True))
             return first, second
     return None
-
-
-def names(pairs: Collection[Pair], _: random.Random) -> Iterator[Pair]:
-    """Yield names of three words or more, not too rare, that are others in the other language, and texts with them."""
-    named = [{name for name in _NAME.findall(english) if name not in other} for english, other in pairs]
-    there_are = Counter(name for found in named for name in found)
-    left = {name: MOST_OF_NAME for name, count in there_are.items() if count >= LEAST_OF_NAME}
-    texts = [(left.keys() & found, pair) for found, pair in zip(named, pairs, strict=True)]
-    whole = _whole_names(pair[0] for found, pair in texts if found)
-    alone = renamed([(found & whole, other) for found, (_, other) in texts if found])
-    yield from list(alone.items()) * NAMES_ALONE
-    for found, pair in texts:
-        if any(left[name] > 0 for name in found):
-            left |= {name: left[name] - 1 for name in found}
-            yield pair
-
-
-def _whole_names(texts: Iterable[str]) -> set[str]:
-    """Return names that different words follow; always the same one is part of the name ("Ban Ki-moon"), or of a form."""
-    followed: dict[str, set[str]] = {}
-    for text in texts:
-        for match in _NAME.finditer(text):
-            after = _GOES_ON.match(text, match.end())
-            followed.setdefault(match.group(), set()).add(after.group() if after else "")
-    return {name for name, different in followed.items() if len(different) > 1}
-
-
-def proper_nouns(pairs: Collection[Pair], known: Lexicon, _: random.Random) -> Iterator[Pair]:
-    """Yield texts with a word in capitals that is another word in the other language, and is that word there."""
-    others = {e: o.lower() for e, o in known.items() if e[0].isupper() and e.lower() != o.lower()}
-    left = dict.fromkeys(others, MOST_OF_NAME)
-    for pair in pairs:
-        english, other = set(words(pair[0])), set(words(pair[1].lower()))
-        found = [word for word in english & others.keys() if others[word] in other]
-        if any(left[word] > 0 for word in found):
-            left |= {word: left[word] - 1 for word in found}
-            yield pair
 
 
 Make = Callable[[random.Random], Iterator[Pair]]

@@ -260,6 +260,8 @@ def main() -> None:
     parser.add_argument("--max-lines", type=int, help="of each shard, from its beginning (all)")
     parser.add_argument("--lot", type=int, default=LOT, help=f"lines written together ({LOT})")
     arguments = parser.parse_args()
+    if min(arguments.lot, arguments.max_lines or 1) < 1 or arguments.max_lines == 0:
+        parser.error("want --lot and --max-lines of 1 or more")
     try:
         run(arguments)
     except (DataError, StartupError, OSError) as error:

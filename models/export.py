@@ -27,7 +27,7 @@ from models.batches import Batches
 from models.builder import Model, WeightFile
 from models.card import model_card
 from models.checkpoint import CheckpointError
-from models.data import DataError, check_size, fingerprint
+from models.data import DataError, check_mark, check_size, fingerprint
 from models.paths import ROOT, runs_folder, tokenizer_path
 from models.quantize import measure, quantize
 from models.transformer import Transformer, network_from
@@ -163,6 +163,7 @@ def export(
     if state.get("tokenizer") not in (None, fingerprint(tokenizer_file)):
         raise DataError(f"{tokenizer_file}: the network was trained with another tokenizer")
     if precision == "int8":
+        check_mark(runs_folder() / "packed", tokenizer_file)
         model = calibrated(network, calibration_batches(state["config"], tokenizer))
     else:
         model = Model(network.shape, float_weights(network))

@@ -42,6 +42,7 @@ RECIPE = [  # where a fine-tuning differs from a training; `--set` wins, being s
     "training.cooldown=1.0",  # down from the start: there is no plateau worth staying on
     "training.update_tokens=[[0, 3000]]",  # small, for otherwise there would be few
 ]
+SETTLED = ("model.", "alignment.", "training.total_tokens")  # not by a setting
 
 
 def main() -> None:
@@ -99,7 +100,16 @@ def configuration(
         corpus: Name of the user's packed pairs.
         epochs: How often each pair is seen, in one direction or the other.
         mix: Share of the target tokens that the general corpora of the configuration give.
+
+    Raises:
+        SettingsError: An override is wrong, or of what the others settle.
     """
+    given = {name.strip() for name, _, _ in (override.partition("=") for override in overrides)}
+    settled = SETTLED if mix else (*SETTLED, "data.weights")  # which are of general text
+    if lost := {name for name in given if name.startswith(settled)}:
+        raise SettingsError(
+            f"{', '.join(sorted(lost))}: follows from the weights, your pairs, --epochs and --mix"
+        )
     config = settings.read(CONFIG, RECIPE + overrides)
     weights, total = {corpus: 1 - mix}, sum(config.data.weights.values())
     if mix:

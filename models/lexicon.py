@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import product
+from collections.abc import Collection, Iterable, Iterator
 
 Pair = tuple[str, str]  # English, other
 Lexicon = dict[str, str]  # English words, and what they become
@@ -19,14 +18,12 @@ NEARLY_BEST = 0.6  # "casa" is "house" and "home"
 LIGHT = 60  # the most common words: a phrase neither begins nor ends with one
 LENGTHS, WIDER = (2, 3), 2  # English words of a phrase, and by how many its translation may have more
 LEAST_SEEN, MOSTLY = 2, 0.5  # of a phrase, and the part of each side's occurrences it must be
-LONGEST_NAME, SURE_DICE = 6, 0.7  # words of what a name becomes; of the two
-SHORT = 4  # letters of a common word that such a run neither begins nor ends with
 
 _CONTRACTION = re.compile(r"\w+['’]\w+")  # "don't" is no word to look up
 _ELISION = re.compile(r"\b\w{1,2}['’]|\w+['’]\w+")  # "l'eau" is "eau"
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_SIGN = re.compile(r"[^\W\d_]+|\S")  # a word, or a mark between words
-_PLAIN = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)+")  # words, and nothing between them
+SIGN = re.compile(r"[^\W\d_]+|\S")  # a word, or a mark between words
+PLAIN = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)+")  # words, and nothing between them
 
 
 def words(text: str) -> list[str]:
@@ -98,7 +95,7 @@ def phrases(pairs: Collection[Pair], known: Lexicon) -> Iterator[Pair]:
 
 
 def _consistent(pair: Pair, becomes: Lexicon) -> Iterator[Pair]:
-    english, other = (list(_SIGN.finditer(side)) for side in pair)
+    english, other = (list(SIGN.finditer(side)) for side in pair)
     at: dict[str, list[int]] = {}
     for place, match in enumerate(other):
         at.setdefault(match.group().lower(), []).append(place)
@@ -120,46 +117,5 @@ def _consistent(pair: Pair, becomes: Lexicon) -> Iterator[Pair]:
                 pair[0][english[start].start() : english[end - 1].end()],
                 pair[1][other[first].start() : other[last].end()],
             )
-            if all(_PLAIN.fullmatch(side) for side in phrase):
+            if all(PLAIN.fullmatch(side) for side in phrase):
                 yield phrase
-
-
-def renamed(texts: Sequence[tuple[Collection[str], str]]) -> Lexicon:
-    """Return names and what they become: the run of words that goes best along with each by Dice's coefficient.
-
-    Args:
-        texts: The names in an English text, and the text in the other language.
-    """
-    common = Counter(word for _, other in texts for word in words(other.lower())).most_common(LIGHT)
-    light = {word for word, _ in common if len(word) <= SHORT}  # "europeo" is common there, and part of names
-    spelt: Counter[str] = Counter()
-    seen: tuple[Counter[str], Counter[str]] = Counter(), Counter()
-    together: Counter[Pair] = Counter()
-    for names, other in texts:
-        found = list(dict.fromkeys(_runs(other, light)))
-        runs = {run.lower() for run in found}
-        spelt.update(found)
-        seen[0].update(names)
-        seen[1].update(runs)
-        together.update(product(names, runs))
-    best: dict[str, tuple[float, int, str]] = {}
-    for (name, run), count in together.items():
-        dice = 2 * count / (seen[0][name] + seen[1][run])
-        if dice >= SURE_DICE and run.count(" ") >= name.count(" "):
-            # Of those that always occur together the longest is the whole name.
-            best[name] = max(best.get(name, (0.0, 0, "")), (dice, len(run), run))
-    usual = {run.lower(): run for run, _ in reversed(spelt.most_common())}
-    return {name: usual[run] for name, (_, _, run) in sorted(best.items())}
-
-
-def _runs(text: str, light: set[str]) -> Iterator[str]:
-    found = list(_SIGN.finditer(text))
-    for first, length in product(range(len(found)), range(2, LONGEST_NAME + 1)):
-        last = first + length - 1
-        if last < len(found) and all(
-            len(end) > 1 and end not in light
-            for end in (found[first].group().lower(), found[last].group().lower())
-        ):
-            run = text[found[first].start() : found[last].end()]
-            if _PLAIN.fullmatch(run):
-                yield run

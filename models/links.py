@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import DataError, Packed, open_tokenizer, save_ragged
+from models.data import DataError, Packed, check_mark, open_tokenizer, save_ragged
 from models.paths import runs_folder, tokenizer_path
 from service.text.tokenizer import SPACE, Tokenizer
 
@@ -140,6 +140,7 @@ def main() -> None:
     try:
         tokenizer = open_tokenizer(tokenizer_path())
         packed = runs_folder() / "packed"
+        check_mark(packed, tokenizer_path())
         pairs = sorted({path.name.rpartition(".")[2] for path in packed.glob("*.en-??")})
         if not pairs:
             raise DataError(f"{packed}: no packed corpus there, run `python -m models.data`")

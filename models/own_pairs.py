@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.data import MAX_TOKENS, DataError, is_usable, mark, save_pairs
+from models.data import MAX_TOKENS, DataError, Packed, is_packed, is_usable, mark, save_pairs
 from models.paths import runs_folder, tokenizer_path
 from service.text.normalize import normalize
 from service.text.tokenizer import Tokenizer
@@ -90,5 +90,16 @@ def pack(pairs: Pairs, target: str, corpus: str, tokenizer: Tokenizer) -> int:
         raise DataError(f"{corpus}: no pair can be used, all are too long or of too different lengths")
     folder = runs_folder() / "packed"
     mark(folder, tokenizer_path())
-    save_pairs(folder / corpus, packed)
+    if not _is_packed(folder / corpus, packed):
+        for old in ("links", "links_offsets"):  # of other pairs
+            (folder / corpus / f"{old}.npy").unlink(missing_ok=True)
+        save_pairs(folder / corpus, packed)
     return len(packed)
+
+
+def _is_packed(folder: Path, pairs: list[tuple[list[int], list[int]]]) -> bool:
+    """Tell whether just these pairs are there already, perhaps with links."""
+    if not is_packed(folder):
+        return False
+    there = Packed.open(folder)
+    return len(there) == len(pairs) and all(there.pair(index) == pair for index, pair in enumerate(pairs))

@@ -192,9 +192,10 @@ class Bulk:
             self._last_reply = time.monotonic()
             line = next(line for line in self._under_way if line.number == number)
             if isinstance(outcome, ServerError) and outcome.code in PASSING_OF_A_TEXT:
-                line.tries += 1
+                line.tries += outcome.reason != "QUOTA_EXHAUSTED"  # which says when there will be more
                 if line.tries < MAX_TRIES:
-                    line.sent, line.not_before = 0, self._last_reply + _pause_seconds(2 + line.tries)
+                    seconds = max(_pause_seconds(2 + line.tries), outcome.retry_seconds)
+                    line.sent, line.not_before = 0, self._last_reply + seconds
                     return
             line.outcome = outcome
             self._changed.notify_all()

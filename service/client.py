@@ -208,7 +208,8 @@ def _server_error(error: Any) -> ServerError:
 
 def _text_error(error: Any) -> ServerError:
     code = next((code.name for code in grpc.StatusCode if code.value[0] == error.code), "UNKNOWN")
-    return ServerError(code, error.message, error.reason, dict(error.metadata))
+    seconds = float(error.metadata.get("retry_seconds", 0))
+    return ServerError(code, error.message, error.reason, dict(error.metadata), seconds)
 
 
 def _raise(item: Any) -> None:

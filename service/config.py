@@ -124,7 +124,10 @@ class Settings:
         200_000, "code points in one call; more let one caller fill the queue", 1, live=True
     )
     max_message_bytes: int = _setting(
-        4 * 1024 * 1024, "bytes in one request; raise it with the limits of texts", 1024, 2**31 - 1
+        4 * 1024 * 1024,
+        "bytes of one message, either way; raise it with the limits of texts",
+        1024,
+        2**31 - 1,
     )
     default_deadline_seconds: float = _setting(
         60.0, "time for calls that bring no deadline; lower it if callers give up earlier", 0.1, live=True

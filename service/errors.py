@@ -82,8 +82,8 @@ class QueueFull(DragomanError):
 
     reason = "QUEUE_FULL"
 
-    def __init__(self, message: str, *, retry_seconds: float) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_seconds: float, **figures: int) -> None:
+        super().__init__(message, reason=None, retry_seconds=f"{retry_seconds:.3f}", **figures)
         self.retry_seconds = retry_seconds
 
 
@@ -94,7 +94,7 @@ class MemoryFull(QueueFull):
 
     def __init__(self, *, limit: int, held: int, actual: int, retry_seconds: float) -> None:
         message = f"bytes of requests and attention: {held:,} held and {actual:,} more asked for, the limit is {limit:,}"
-        super().__init__(message, retry_seconds=retry_seconds)
+        super().__init__(message, retry_seconds=retry_seconds, limit=limit, actual=held + actual)
 
 
 class QuotaExhausted(DragomanError):

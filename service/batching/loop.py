@@ -133,7 +133,9 @@ class Loop:
 
     def _check_room(self, like: Sequence, count: int, work: int, now: float) -> None:
         if self._is_closed:
-            raise Unavailable("the server is shutting down", reason="DRAINING")
+            raise Unavailable(
+                "the server is shutting down, or this version of the model retired", reason="DRAINING"
+            )
         retry_seconds = max(0.1, self._drain_seconds(self._waiting.work))
         self._waiting.check_room(like.caller, count, work, retry_seconds, now, like.priority)
 

@@ -160,9 +160,9 @@ class Sequence:
     def _stop(self, hypothesis: Hypothesis) -> None:
         """End a hypothesis if it turns in circles or is too long."""
         ids = hypothesis.ids
-        if hypothesis.finish or self.is_forced_whole or len(ids) <= len(self.forced):
+        if hypothesis.finish or self.is_forced_whole or len(ids) < len(self.forced):
             return
-        if repeated_block(ids, MAX_REPEATS)[0]:
+        if len(ids) > len(self.forced) and repeated_block(ids, MAX_REPEATS)[0]:
             least = max(MAX_REPEATS, most_repetitions(self.source_ids) + 2)
             period, repetitions = repeated_block(ids[len(self.forced) :], least)
             if period:

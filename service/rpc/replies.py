@@ -7,6 +7,7 @@ from importlib import metadata
 from itertools import accumulate, islice
 from typing import Any
 
+from service import __version__
 from service.alignment import AlignedWords
 from service.errors import DragomanError
 from service.lifecycle.served import Model, Served
@@ -158,7 +159,7 @@ def pack_models(served: Served) -> pb.ListModelsResponse:
     """Return what is served, within which limits, on what."""
     models = [_pack_model(model, served) for model in served.models]
     runtime = pb.Runtime(
-        server_version=_installed("dragoman"),
+        server_version=__version__,
         engine_version=f"onnxruntime {_installed('onnxruntime')}",
         kernel_set=served.kernel_set,
         num_threads=served.loops * served.threads,

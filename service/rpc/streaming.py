@@ -18,7 +18,7 @@ import grpc
 
 from service.config import Settings
 from service.description import Part
-from service.errors import DeadlinePassed, DragomanError, InvalidRequest
+from service.errors import DeadlinePassed, DragomanError, InvalidRequest, Unavailable
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.rpc import replies, status
 from service.rpc.calls import Call
@@ -65,6 +65,7 @@ class TextStream:
         Raises:
             InvalidRequest, NotServed: The options are wrong or misplaced, or an id is: the stream ends.
             Unauthenticated, NotAllowed: The key was revoked meanwhile, or has expired.
+            Unavailable: The server is shutting down, or the version of the model is retired.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -87,7 +88,12 @@ class TextStream:
             return known
         if not request.HasField("options"):
             raise InvalidRequest("options: the first message of a stream must have them", field="options")
-        options = replace(self._checks.options(request.options), caller=self._call.caller.id)
+        try:
+            checked = self._checks.options(request.options)
+        except InvalidRequest as error:
+            error.field = f"options.{error.field}"
+            raise
+        options = replace(checked, caller=self._call.caller.id)
         self._call.facts.update(pair=options.pair, model=self._model)
         return _Known(options, request.options.output)
 
@@ -122,12 +128,18 @@ class TextStream:
             with self._call.memory.holding(request.ByteSize()) as hold, charged as charge:
                 options = replace(known.options, hold=hold)
                 await self._translate(request, _Known(options, known.output), charge)
+        except Unavailable:
+            raise  # of every text to come, too: another stream reaches another server, or the next version
         except DragomanError as error:
             if status.code_of(error) is grpc.StatusCode.INTERNAL:
                 raise  # ours, and unexpected: the whole stream is told
             await self._write(
                 pb.StreamTranslateResponse(
-                    id=request.id, last=True, error=replies.pack_error(error), model=self._model
+                    id=request.id,
+                    last=True,
+                    error=replies.pack_error(error),
+                    source_language_code=known.options.source,
+                    model=self._model,
                 )
             )
         finally:

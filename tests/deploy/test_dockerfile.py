@@ -3,9 +3,9 @@
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
+from service import __version__
 from service.config import Settings
 from tests.deploy.manifests import ROOT, rendered
 
@@ -26,12 +26,11 @@ def test_agrees_with_settings_and_manifests() -> None:
     """
     Ports are the server's defaults, the user is the pods', the version is the project's.
     """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     security = rendered("minimal").pod["spec"]["securityContext"]
 
     assert f"EXPOSE {Settings().port} {Settings().metrics_port}\n" in DOCKERFILE
     assert f"USER {security['runAsUser']}:{security['runAsGroup']}\n" in DOCKERFILE
-    assert f"ARG VERSION={project['version']}\n" in DOCKERFILE
+    assert f"ARG VERSION={__version__}\n" in DOCKERFILE
 
 
 def test_context_holds_what_is_copied() -> None:

@@ -5,14 +5,13 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import PurePath
-from typing import Any
 
 import kubernetes_validate
 import pytest
 
-from service import config
+from service import __version__, config
 from service.metrics import SERVICE
-from tests.deploy.manifests import DEPLOY, ROOT, Rendered, Resource, every_overlay, read, rendered
+from tests.deploy.manifests import DEPLOY, Rendered, Resource, every_overlay, read, rendered
 
 KUBERNETES = ("1.32", kubernetes_validate.latest_version())  # the oldest we promise, and the newest
 # Of other projects, without a schema; `CUSTOM` says how each is checked instead.
@@ -22,12 +21,6 @@ CUSTOM = {
     "Certificate": "cert-manager.io/v1",  # test_certificate
 }
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-
-
-def version() -> str:
-    """Return the version of the project."""
-    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    return str(project["version"])
 
 
 def settings(overlay: Rendered) -> config.Settings:
@@ -173,8 +166,8 @@ def test_version(name: str) -> None:
     """
     overlay = rendered(name)
 
-    assert version() == overlay.pod["metadata"]["labels"]["app.kubernetes.io/version"]
-    assert version() == overlay.container["image"].rpartition(":")[2]
+    assert __version__ == overlay.pod["metadata"]["labels"]["app.kubernetes.io/version"]
+    assert __version__ == overlay.container["image"].rpartition(":")[2]
 
 
 @every_overlay

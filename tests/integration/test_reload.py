@@ -1,9 +1,12 @@
 """Models and settings change under load, in a real server; no call fails, and nothing is left behind."""
 
 import asyncio
+import itertools
 import shutil
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -68,6 +71,34 @@ class TestModels:
             assert 0 == process.metric('dragoman_model_info{model="tiny@3"}')
             assert 0 == process.metric('dragoman_model_load_seconds{model="tiny@3"}')
             assert 0 == process.metric("dragoman_running_sentences")
+
+    async def test_a_stream_over_the_retirement(self, folder: Path, tmp_path: Path) -> None:
+        """
+        A stream that outlasts its version ends with UNAVAILABLE, no text refused; the next one has the new version.
+        """
+        arguments = ("--bundle", str(folder), "--reload-seconds", "0.1", "--retire-seconds", "0.2")
+        with serving(tmp_path, *arguments) as process:
+            more = threading.Event()
+
+            def texts() -> Iterator[tuple[str, str]]:
+                yield "1", SENTENCE
+                more.wait(PATIENCE)
+                yield "2", SENTENCE
+
+            with Client(f"127.0.0.1:{process.port}") as client:
+                stream = client.stream(texts(), source="en", target="fr")
+                [first] = [id_ for id_, _ in itertools.islice(stream, 1)]
+                write_model(folder / "4", "tiny@4", seed=2)
+                await until_loaded(process, "model_retired")
+                more.set()
+                with pytest.raises(ServerError) as ended:
+                    await asyncio.to_thread(list, stream)
+                again = client.stream([("2", SENTENCE)], source="en", target="fr")
+                [(id_, outcome)] = await asyncio.to_thread(list, again)
+
+        assert ("1", "2") == (first, id_)
+        assert ("UNAVAILABLE", "DRAINING") == (ended.value.code, ended.value.reason)
+        assert not isinstance(outcome, ServerError)
 
     async def test_side_by_side(self, folder: Path, tmp_path: Path) -> None:
         """

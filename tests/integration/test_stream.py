@@ -90,6 +90,7 @@ async def test_a_bad_text_does_not_end_the_stream(server: Running) -> None:
         failed.error.reason,
         failed.error.metadata["limit"],
     )
+    assert "en" == failed.source_language_code
     for index in (0, 2):
         [good] = of_text(replies, index)
         assert good.translated_text
@@ -116,11 +117,11 @@ STREAM_ERRORS = {
     ),
     "same-language": (
         [pb.StreamTranslateRequest(content="Hi.", options=options(target="en"))],
-        "SAME_LANGUAGE", "target_language_code",
+        "SAME_LANGUAGE", "options.target_language_code",
     ),
     "html": (
         [pb.StreamTranslateRequest(content="Hi.", options=options(mime_type="text/html"))],
-        "NOT_YET_SERVED", "mime_type",
+        "NOT_YET_SERVED", "options.mime_type",
     ),
     "long-id": (
         [pb.StreamTranslateRequest(id="x" * 257, content="Hi.", options=options())],

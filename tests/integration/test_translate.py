@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service import __version__
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from tests.integration.conftest import Running
 from tests.integration.contract import align_request, pair, refused, request
@@ -337,7 +338,7 @@ class TestListModels:
         assert settings.max_sentence_tokens == model.max_source_tokens
         assert server.served.loops * server.served.threads == runtime.num_threads
         assert runtime.kernel_set
-        assert runtime.server_version
+        assert __version__ == runtime.server_version
         assert "onnxruntime" in runtime.engine_version
 
     async def test_limits_can_be_used(self, server: Running) -> None:

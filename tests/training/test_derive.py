@@ -14,19 +14,15 @@ from models import tokenizer
 from models.data import DataError, Packed
 from models.derive import (
     COPIES,
-    LEAST_OF_NAME,
-    MOST_OF_NAME,
-    NAMES_ALONE,
     capitals,
     derive,
     emoji,
-    names,
-    proper_nouns,
     quotes,
     short_phrases,
     single_words,
 )
-from models.lexicon import Lexicon, Pair, lexicon, phrases, renamed
+from models.lexicon import Lexicon, Pair, lexicon, phrases
+from models.names import LEAST_OF_NAME, MOST_OF_NAME, NAMES_ALONE, names, proper_nouns, renamed
 from service.text.normalize import normalize
 from tests.training.toy import ROOT, WORDS, Toy, environment
 

@@ -210,6 +210,28 @@ def test_killed_and_resumed(teacher: Teacher, data: Path, job: Job, tmp_path: Pa
     assert not part.exists()
 
 
+@pytest.mark.parametrize(
+    "wrong", [("--lot", "0"), ("--lot", "-1"), ("--max-lines", "0"), ("--max-lines", "-5")]
+)
+def test_sizes_that_would_lose_lines(
+    wrong: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    A lot of nothing would pass every line over, and leave a shard that looks done.
+    """
+    monkeypatch.setattr(sys, "argv", ["distill", str(DEFAULT_BUNDLE), str(tmp_path / "out"), *wrong])
+
+    with pytest.raises(SystemExit) as refused:
+        distill.main()
+
+    assert 2 == refused.value.code
+    assert "1 or more" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_errors_are_one_line(data: Path, tmp_path: Path) -> None:
     """
     A corpus that is not there is said in one line.

@@ -12,11 +12,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 
 from models import checkpoint, export, finetune
 from models.checkpoint import CheckpointError
-from models.data import DataError, Packed
+from models.data import DataError, Packed, save_ragged
 from models.own_pairs import read_tsv, split
 from models.paths import PUBLISHED
 from models.transformer import Transformer
@@ -171,6 +172,35 @@ def test_a_run_is_not_a_mixture(main: Main, own: Path) -> None:
         main("--epochs", "1")
 
     assert before == path.read_bytes()
+
+
+@pytest.mark.parametrize("setting", ["training.total_tokens=9", "model.width=64", "data.weights.x=1"])
+def test_settings_that_would_be_lost_are_refused(main: Main, setting: str) -> None:
+    """
+    What follows from the weights and the pairs cannot be set, and is not passed over in silence.
+    """
+    with pytest.raises(SystemExit, match=setting.partition("=")[0]):
+        main("--set", setting)
+
+
+def test_links_of_other_pairs_are_dropped(main: Main, own: Path) -> None:
+    """
+    Word links stay beside the pairs they were made of, and go when these change.
+    """
+    folder = main("--epochs", "1").parent / "packed" / "finetuned-own.en-es"
+    pairs = Packed.open(folder)
+    save_ragged(folder, "links", [[0, 0]] * len(pairs), np.uint8)
+
+    main("--epochs", "1")
+    assert len(pairs) == len(Packed.open(folder).links)
+
+    own.write_text("casa\tthe house\n" + own.read_text("utf-8").partition("\n")[2], encoding="utf-8")
+    with pytest.raises(SystemExit, match="begun with another file"):
+        main("--epochs", "1")
+    (folder.parents[1] / "finetuned-own" / "finetune.json").unlink()
+    (folder.parents[1] / "finetuned-own" / "checkpoint.pt").unlink()
+    main("--epochs", "1")
+    assert Packed.open(folder).links_offsets is None
 
 
 def test_mixes_general_text_in(main: Main, toy: Toy) -> None:

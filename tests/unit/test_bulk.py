@@ -166,6 +166,21 @@ def test_a_line_that_was_late_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     assert ["1"] * bulk.MAX_TRIES == server.streams[0].taken
 
 
+def test_a_quota_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A line over the quota is sent again when there will be more, however often: it is not the line's fault.
+    """
+    monkeypatch.setattr(bulk, "_FIRST_PAUSE_SECONDS", 0.001)
+    refused = ServerError("RESOURCE_EXHAUSTED", "used up", "QUOTA_EXHAUSTED", retry_seconds=0.02)
+    times = 2 * bulk.MAX_TRIES
+    answers = [refused] * times + [Translation("A", [])]
+    monkeypatch.setattr(FakeStream, "answer", lambda _, text: answers.pop(0))
+    began = time.monotonic()
+
+    assert [(1, "A")] == FakeServer().run(["a"])
+    assert time.monotonic() - began >= times * 0.02
+
+
 def test_gives_up_in_the_end() -> None:
     """
     A server that does not come back ends the run, after pauses that grow; what was done before was handed out.

@@ -11,7 +11,7 @@ from google.rpc.status_pb2 import Status
 from service import errors
 from service.errors import DragomanError
 from service.metrics import REASONS
-from service.rpc import status
+from service.rpc import replies, status
 
 
 def descendants(kind: type[DragomanError]) -> Iterator[type[DragomanError]]:
@@ -103,6 +103,23 @@ def test_retry() -> None:
 
     assert 1250 == retry.retry_delay.ToMilliseconds()
     assert "1250" == dict(status.trailers(error))["grpc-retry-pushback-ms"]
+
+
+@pytest.mark.parametrize(
+    ("error", "figures"),
+    [
+        (errors.QueueFull("full", retry_seconds=1.25), {"retry_seconds": "1.250"}),
+        (
+            errors.MemoryFull(limit=9, held=7, actual=3, retry_seconds=2.0),
+            {"retry_seconds": "2.000", "limit": "9", "actual": "10"},
+        ),
+    ],
+)
+def test_figures(error: errors.DragomanError, figures: dict[str, str]) -> None:
+    """
+    What was too much is in the metadata, and when to come back: a text's own error has no other place for it.
+    """
+    assert figures == dict(replies.pack_error(error).metadata)
 
 
 def test_quota() -> None:

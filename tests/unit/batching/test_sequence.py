@@ -118,6 +118,20 @@ def test_forced_prefix() -> None:
     assert Finish.STOP is result.finish
 
 
+def test_a_prefix_as_long_as_the_limit() -> None:
+    """
+    It leaves no room for another piece.
+    """
+    sentence = sequence(7, max_tokens=2)
+    sentence.forced = [17, 18]
+
+    assert feed(sentence, [91, 91])
+
+    result = finished(sentence)
+    assert [17, 18] == result.ids
+    assert Finish.LENGTH is result.finish
+
+
 def test_forced_whole() -> None:
     """
     A given translation is forced to its end, and is reported as given.

@@ -76,7 +76,7 @@ class TranslationServiceServicer:
         and deadlines concern the call as a whole.
 
         INVALID_ARGUMENT: a field is wrong or over its limit. NOT_FOUND: language, pair or model not served.
-        RESOURCE_EXHAUSTED: queue full (2,000 sentences) or quota used up, retry as told. DEADLINE_EXCEEDED: it cannot finish
+        RESOURCE_EXHAUSTED: queue full (2,000 sentences, half of them bulk) or quota used up, retry as told. DEADLINE_EXCEEDED: it cannot finish
         or did not finish in time. UNAVAILABLE: starting or draining.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
