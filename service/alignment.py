@@ -19,6 +19,7 @@ from service.text.spans import Span
 
 Float = npt.NDArray[np.float32]
 STRETCH = 5  # words: of fewer, other languages often say nothing
+LEAST = 3  # words that are left of them
 FAINT = 0.3  # attention received, of an even share
 
 
@@ -95,5 +96,7 @@ def uncovered(words: AlignedWords, text: str) -> Iterator[tuple[Span, float]]:
     for start, end in np.flatnonzero(np.diff(np.pad(faint, 1))).reshape(-1, 2):
         low = start + np.flatnonzero(received[start:end] < FAINT)
         first, last = int(low[0]), int(low[-1])
+        if last - first + 1 < LEAST:  # between words that are barely covered
+            continue
         span = Span(words.source[places[first]].start, words.source[places[last]].end)
         yield span, float(received[first : last + 1].mean())

@@ -21,7 +21,9 @@ MAX_CODE_POINTS = 200_000  # of these lines together, unless one alone is longer
 MAX_BYTES = 4_000_000  # of one line: what is sent in a message, which holds 4 MiB unless the server was told otherwise
 MAX_ATTEMPTS = 8  # in a row without a single line done: half a minute
 MAX_TRIES = 3  # of one line that the server could not do in time
+MAX_WAITS = 20  # of one line for the quota, each as long as the server said: others may use the same key
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 10.0
+_CAREFUL = 10  # waits without another refusal, after which all lines may be under way again
 _STALL_SECONDS = 300.0  # without a reply, after which the connection is taken for dead
 _TICK_SECONDS = 0.5
 
@@ -87,6 +89,9 @@ class Bulk:
         self._attempt = self._fruitless = 0
         self._has_begun = False
         self._last_reply = time.monotonic()
+        self._quota_at = self._careful_until = (
+            0.0  # when there is more, and until when one line at a time asks for it
+        )
 
     def __iter__(self) -> Iterator[Line]:
         """Yield each line with its outcome, in order.
@@ -181,8 +186,12 @@ class Bulk:
         if attempt != self._attempt:
             return None
         now = time.monotonic()
-        waiting = (line for line in self._under_way if line.outcome is None and line.sent < attempt)
-        return next((line for line in waiting if line.not_before <= now), None)
+        open_ = [line for line in self._under_way if line.outcome is None]
+        if now < self._quota_at or (
+            now < self._careful_until and any(line.sent == attempt for line in open_)
+        ):
+            return None
+        return next((line for line in open_ if line.sent < attempt and line.not_before <= now), None)
 
     def _settle(self, number: int, outcome: Translation | ServerError) -> None:
         """Note what became of a line; one that may do better is sent again, later."""
@@ -192,13 +201,26 @@ class Bulk:
             self._last_reply = time.monotonic()
             line = next(line for line in self._under_way if line.number == number)
             if isinstance(outcome, ServerError) and outcome.code in PASSING_OF_A_TEXT:
-                line.tries += outcome.reason != "QUOTA_EXHAUSTED"  # which says when there will be more
-                if line.tries < MAX_TRIES:
+                line.tries += 1
+                if outcome.reason == "QUOTA_EXHAUSTED":
+                    self._save_quota(outcome)
+                    if line.tries < MAX_WAITS:
+                        line.sent = 0
+                        return
+                elif line.tries < MAX_TRIES:
                     seconds = max(_pause_seconds(2 + line.tries), outcome.retry_seconds)
                     line.sent, line.not_before = 0, self._last_reply + seconds
                     return
             line.outcome = outcome
             self._changed.notify_all()
+
+    def _save_quota(self, refusal: ServerError) -> None:
+        """Wait until there is more, then let one line at a time ask: a whole window would be refused again but for one."""
+        seconds = max(_FIRST_PAUSE_SECONDS, refusal.retry_seconds)
+        if self._last_reply >= self._careful_until:
+            self._tell(f"{refusal}; going on in {seconds:.1f} s")
+        self._quota_at = self._last_reply + seconds
+        self._careful_until = max(self._careful_until, self._quota_at + _CAREFUL * seconds)
 
     def _done(self) -> Iterator[Line]:
         """Yield the lines at the head that are done."""

@@ -127,10 +127,11 @@ class Assembly:
 
     def __init__(
         self, description: Description, text: str, sentences: list[Prepared], options: Options,
-        prefix: Prepared | None,
+        prefix: Prepared | None, *, keeps_details: bool = True,
     ) -> None:  # fmt: skip
+        """Begin a text; one that is handed out as it grows need not keep the details of what was."""
         self._description, self._text, self._options = description, text, options
-        self._sentences, self._prefix = sentences, prefix
+        self._sentences, self._prefix, self._keeps_details = sentences, prefix, keeps_details
         self.done: list[TranslatedSentence] = []
         self._end = self._length = 0  # in the source, in the reply
         self._first = 0  # of the parts of the present sentence
@@ -147,11 +148,14 @@ class Assembly:
         done = self._description.describe(sentence, result, options, target, words, at=at)
         others = self._description.alternatives(sentence, result, options, target, prefix)
         self.done.append(replace(done, alternatives=others))
-        self._said += (gap if self._said else "") + target.text
+        self._said += (gap if index > self._first else "") + target.text
         self._end, self._length = sentence.span.end, at + len(target.text)
         is_last = len(self.done) == len(self._sentences)
         added = gap + target.text + (self._text[self._end :] if is_last else "")
-        return Part(self.done[-1], added, self._flags(index), is_last)
+        first, part = self._first, Part(self.done[-1], added, self._flags(index), is_last)
+        if not self._keeps_details and self._first > first:  # what speaks against it is said
+            self.done[first:] = [one.without_details() for one in self.done[first:]]
+        return part
 
     def _flags(self, index: int) -> list[Flag]:
         """Return the doubts about a sentence once its last part is done."""

@@ -51,7 +51,7 @@ _SPELT = {
 }
 _WORDS = {str(number): frozenset(words.split()) for number, words in _SPELT.items()}
 _ROMAN = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
-_MONEY = r"(?<!\d){digit}\s?(?:\$|dollars?|dólar(?:es)?)"
+_MONEY = re.compile(r"(?<!\d)(\d)\s?(?:\$|dollars?|dólar(?:es)?)")
 Named = tuple[str, Span]  # what is compared, and where it stands
 
 
@@ -60,16 +60,17 @@ def doubts(source: str, target: str) -> list[Flag]:
     both = source, target
     addresses = [_addresses(text) for text in both]
     texts = [_without(text, found) for text, found in zip(both, addresses, strict=True)]
+    amounts = [set(_MONEY.findall(text)) for text in both]
     placeholders = [
         [(name, span) for name, span in _matches(_PLACEHOLDER, text, str) if not _is_money(name, other)]
-        for text, other in zip(texts, reversed(both), strict=True)
+        for text, other in zip(texts, reversed(amounts), strict=True)
     ]
     texts = [_without(text, found) for text, found in zip(texts, placeholders, strict=True)]
     numbers = [_matches(_NUMBER, text, _digits) for text in texts]
     flags = [
         *_differences(FlagKind.URL_MISMATCH, *addresses),
         *_differences(FlagKind.PLACEHOLDER_MISMATCH, *placeholders),
-        *(flag for flag in _differences(FlagKind.NUMBER_MISMATCH, *numbers) if not _is_spelt(flag, *both)),
+        *_unspelt(list(_differences(FlagKind.NUMBER_MISMATCH, *numbers)), *both),
     ]
     whole = Span(0, len(source)), Span(0, len(target))
     if (share := _copied(*texts)) >= COPIED:
@@ -95,9 +96,11 @@ def _digits(number: str) -> str:
 
 def _without(text: str, found: Iterable[Named]) -> str:
     """Return the text with blanks in some places, so that what stands there is not looked at twice."""
+    parts, end = [], 0
     for _, span in found:
-        text = f"{text[: span.start]}{' ' * (span.end - span.start)}{text[span.end :]}"
-    return text
+        parts += [text[end : span.start], " " * (span.end - span.start)]
+        end = span.end
+    return "".join(parts) + text[end:]
 
 
 def _differences(kind: FlagKind, source: list[Named], target: list[Named]) -> Iterator[Flag]:
@@ -113,14 +116,23 @@ def _differences(kind: FlagKind, source: list[Named], target: list[Named]) -> It
     yield from (Flag(kind, None, span, 0.0) for left in places.values() for span in left)
 
 
-def _is_spelt(flag: Flag, source: str, target: str) -> bool:
-    """Tell whether a number stands on the other side in words, or in Roman numerals, as centuries and kings do."""
-    if flag.source_span is not None:
-        digits, other = _digits(flag.source_span.of(source)), target
-    else:
-        assert flag.target_span is not None
-        digits, other = _digits(flag.target_span.of(target)), source
-    written = {word.lower() for word in _LETTERS.findall(other)}
+def _unspelt(flags: list[Flag], source: str, target: str) -> Iterator[Flag]:
+    """Yield the doubts about numbers that do not stand on the other side in words."""
+    if not flags:  # nearly always, and to look at all words takes a while
+        return
+    in_source, in_target = ({word.lower() for word in _LETTERS.findall(text)} for text in (source, target))
+    for flag in flags:
+        if flag.source_span is not None:
+            is_spelt = _is_spelt(_digits(flag.source_span.of(source)), in_target)
+        else:
+            assert flag.target_span is not None
+            is_spelt = _is_spelt(_digits(flag.target_span.of(target)), in_source)
+        if not is_spelt:
+            yield flag
+
+
+def _is_spelt(digits: str, written: set[str]) -> bool:
+    """Tell whether a number is among some words, or as Roman numerals, as centuries and kings have them."""
     if written & _WORDS.get(digits, frozenset()):
         return True
     tens, ones = divmod(int(digits), 10) if len(digits) <= 2 else (0, 0)
@@ -130,11 +142,9 @@ def _is_spelt(flag: Flag, source: str, target: str) -> bool:
     )
 
 
-def _is_money(placeholder: str, other: str) -> bool:
+def _is_money(placeholder: str, amounts: set[str]) -> bool:
     """Tell whether `$5` is an amount, which other languages write the other way round, and not a placeholder."""
-    digit = placeholder[1:]
-    is_amount = placeholder[0] == "$" and digit.isdigit()
-    return is_amount and re.search(_MONEY.format(digit=digit), other) is not None
+    return placeholder[0] == "$" and placeholder[1:] in amounts
 
 
 def _copied(source: str, target: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -148,6 +148,13 @@ class TranslatedSentence:
     def num_returned_tokens(self) -> int:
         """Return the target tokens of all hypotheses."""
         return self.num_target_tokens + self.num_alternative_tokens
+
+    def without_details(self) -> TranslatedSentence:
+        """Return where it stands and what it cost, without what takes memory."""
+        nothing = np.zeros((0, 0), np.float32)
+        return replace(
+            self, words=None, source_tokens=[], target_tokens=[], attention=nothing, alternatives=[]
+        )
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from collections.abc import Sequence as Items
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from service import tracing
 from service.batching import stages
@@ -26,7 +27,7 @@ from service.description import Assembly, Description, Part, unlinked
 from service.errors import InvalidRequest, OverLimit, QueueFull
 from service.metrics import Metrics
 from service.text.estimate import PieceEstimate
-from service.text.preparation import MARKS, Preparation, Prepared
+from service.text.preparation import MARKS, Preparation, Prepared, batches
 from service.text.spans import Span
 from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
 from service.text.words import split_words
@@ -35,7 +36,6 @@ from service.translation import Options, TranslatedSentence, Translation
 T = TypeVar("T")
 _NUMBER_BYTES = 4  # of attention, in float32
 SHORT = 1000  # code points that are cut so fast that another thread is not worth its cost
-ASIDE = 20_000  # code points that are cut together
 CHUNK = 32  # sentences of a streamed text that are queued together
 
 
@@ -52,6 +52,8 @@ class Translator:
         self._description = Description(tokenizer, bundle.manifest.alignment)
         self._max_target_tokens = bundle.manifest.max_target_tokens
         self._estimate = PieceEstimate()
+        # Of streamed texts that wait for room; gone with the last that waits.
+        self._turns: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
 
     async def translate(
         self, texts: Items[str], options: Options, places: Items[int] | None = None
@@ -98,9 +100,7 @@ class Translator:
         self._loop.check(self._sequence(longest, options, None), least, about, work)
 
     async def stream(self, text: str, options: Options) -> AsyncGenerator[Part, None]:
-        """Translate one text of any length; its sentences come in order, each as soon as it is done.
-
-        A full line is waited for, not an error: whoever streams is slowed down.
+        """Translate one text of any length: sentences in order, each once it is done; a full line is waited for, no error.
 
         Raises:
             InvalidRequest: There is a prefix, and the text is not one sentence.
@@ -112,9 +112,9 @@ class Translator:
         if not sentences:
             yield Part(None, text, [], is_last=True)
             return
-        sequences = [self._sequence(sentence, options, prefix) for sentence in sentences]
-        _hold(sequences, options, 2 * CHUNK)
-        assembly = Assembly(self._description, text, sentences, options, prefix)
+        left = deque(self._sequence(sentence, options, prefix) for sentence in sentences)  # not yet queued
+        _hold(left, options, 2 * CHUNK)
+        assembly = Assembly(self._description, text, sentences, options, prefix, keeps_details=False)
         waiting: deque[tuple[Sequence, asyncio.Future[Result]]] = deque()
         passed: list[stages.Instants] = []
 
@@ -124,8 +124,7 @@ class Translator:
             return self._counted(assembly.add(result), options)
 
         try:
-            for begin in range(0, len(sentences), CHUNK):
-                chunk = sequences[begin : begin + CHUNK]
+            while chunk := [left.popleft() for _ in range(min(CHUNK, len(left)))]:
                 await self._submit_patiently(chunk)
                 waiting += [(sequence, asyncio.wrap_future(sequence.future)) for sequence in chunk]
                 while len(waiting) > CHUNK:  # the next chunk is queued before this one is done
@@ -139,11 +138,14 @@ class Translator:
             stages.trace(passed)
 
     async def _submit_patiently(self, sequences: list[Sequence]) -> None:
-        while True:
-            try:
-                return self._loop.submit(sequences)
-            except QueueFull as full:
-                await asyncio.sleep(min(full.retry_seconds, 1.0))
+        """Queue some sentences as soon as there is room; of one caller's texts the first goes first, however long it is."""
+        whose = sequences[0].caller, sequences[0].priority
+        async with self._turns.setdefault(whose, asyncio.Lock()):
+            while True:
+                try:
+                    return self._loop.submit(sequences)
+                except QueueFull as full:
+                    await asyncio.sleep(min(full.retry_seconds, 1.0))
 
     def _counted(self, part: Part, options: Options) -> Part:
         if part.sentence is not None:
@@ -220,7 +222,7 @@ class Translator:
         """Cut texts into sentences and pieces; a call given up stops between two batches of them."""
         began = time.monotonic()
         prepared: list[list[Prepared]] = []
-        for some in _batches(texts):
+        for some in batches(texts):
             prepared += await _aside(partial(self._split_some, some, language), sum(map(len, some)))
         ended = time.monotonic()
         self._metrics.stage_seconds.labels("split").observe(ended - began)
@@ -259,7 +261,7 @@ class Translator:
                 stages.trace(map(stages.instants, sequences))
 
 
-def _hold(sequences: Items[Sequence], options: Options, most: int | None = None) -> None:
+def _hold(sequences: Iterable[Sequence], options: Options, most: int | None = None) -> None:
     """Hold what the attention of some sentences may take, if the `most` largest are under way at once.
 
     It is kept for all hypotheses.
@@ -275,18 +277,6 @@ def _hold(sequences: Items[Sequence], options: Options, most: int | None = None)
 async def _aside(work: Callable[[], T], size: int) -> T:
     """Do what takes a second for a long text in another thread, so that all other calls go on."""
     return work() if size <= SHORT else await asyncio.to_thread(work)
-
-
-def _batches(texts: Items[str]) -> Iterator[list[str]]:
-    """Yield the texts in order, some together: a call that is given up may still cost one batch."""
-    batch: list[str] = []
-    for text in texts:
-        if batch and sum(map(len, batch)) + len(text) > ASIDE:
-            yield batch
-            batch = []
-        batch.append(text)
-    if batch:
-        yield batch
 
 
 def _limit(field: str, limit: int, actual: int) -> None:

@@ -58,6 +58,8 @@ class TextStream:
         self._writing = asyncio.Lock()
         self._unfinished: dict[str, int] = {}  # id -> code points
         self._finished = asyncio.Condition()
+        self._reading: asyncio.Task[None] | None = None
+        self._end: Unavailable | None = None  # why no more texts are taken
 
     async def run(self, requests: AsyncIterator[Any]) -> None:
         """Answer every text, whatever becomes of the others.
@@ -69,14 +71,19 @@ class TextStream:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                options = None
-                async for request in requests:
-                    self._call.caller.confirm()
-                    options = self._options(request, options)
-                    await self._room(request)
-                    tasks.create_task(self._answer(request, options))
+                self._reading = tasks.create_task(self._read(requests, tasks))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
+        if self._end is not None:
+            raise self._end
+
+    async def _read(self, requests: AsyncIterator[Any], tasks: asyncio.TaskGroup) -> None:
+        options = None
+        async for request in requests:
+            self._call.caller.confirm()
+            options = self._options(request, options)
+            await self._room(request)
+            tasks.create_task(self._answer(request, options))
         if options is None:
             raise InvalidRequest("the stream has no message", field="options", reason="EMPTY_REQUEST")
 
@@ -128,8 +135,11 @@ class TextStream:
             with self._call.memory.holding(request.ByteSize()) as hold, charged as charge:
                 options = replace(known.options, hold=hold)
                 await self._translate(request, _Known(options, known.output), charge)
-        except Unavailable:
-            raise  # of every text to come, too: another stream reaches another server, or the next version
+        except Unavailable as error:
+            # True of every text to come, too; what is under way is finished, then another stream may find another server.
+            self._end = error
+            if self._reading is not None:
+                self._reading.cancel()
         except DragomanError as error:
             if status.code_of(error) is grpc.StatusCode.INTERNAL:
                 raise  # ours, and unexpected: the whole stream is told
@@ -164,7 +174,7 @@ class TextStream:
                 )  # fmt: skip
                 to_target.add(part.text)
                 if part.sentence is not None:
-                    sentences.append(part.sentence)
+                    sentences.append(part.sentence.without_details())
                     packed = replies.pack_sentence(part.sentence, known.output, to_source, to_target)
                     reply.sentence.CopyFrom(packed)
                 reply.flags.extend(replies.pack_flags(part.flags, to_source, to_target))

@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.errors import DeadlineTooShort, NotAllowed, QueueFull, QuotaExhausted, Unauthenticated
+from service.errors import (
+    DeadlineTooShort,
+    NotAllowed,
+    QueueFull,
+    QuotaExhausted,
+    Unauthenticated,
+    Unavailable,
+)
 from service.security.keys import Key, Keyring
 from service.security.quota import Bucket
 
@@ -166,7 +173,7 @@ class Caller:
         taken = self.guard.take(self.guard.confirm(self.key, self.method), 1, characters)
         try:
             yield charge
-        except (QueueFull, DeadlineTooShort):
+        except (QueueFull, DeadlineTooShort, Unavailable):
             for bucket, amount in taken if not charge.is_due else ():
                 bucket.take(-amount)
             raise

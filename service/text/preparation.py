@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from service.text.normalize import normalize, normalize_with_offsets
@@ -9,6 +10,7 @@ from service.text.sentences import split_sentences, split_to_fit
 from service.text.spans import Span
 from service.text.tokenizer import Tokenizer
 
+TOGETHER = 20_000  # code points that are cut together
 MARKS = 2  # tag and end, around the pieces of every source
 
 
@@ -54,3 +56,15 @@ class Preparation:
         starts = [*normalized.starts, len(sentence)]
         spans = [Span(starts[a], normalized.ends[b - 1] if b > a else starts[a]) for a, b in pieces.spans]
         return Prepared(span, sentence, pieces.ids, spans)
+
+
+def batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in order, some together: a call that is given up may still cost one batch."""
+    batch: list[str] = []
+    for text in texts:
+        if batch and sum(map(len, batch)) + len(text) > TOGETHER:
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch

@@ -245,6 +245,41 @@ async def test_a_stream_does_not_hold_up_a_drain() -> None:
         await asyncio.wait_for(draining, 10)
 
 
+async def test_a_model_that_goes_finishes_what_is_under_way() -> None:
+    """
+    A text that comes too late ends the stream, once those before it are answered.
+    """
+    async with running(max_running_sentences="2") as server:
+        loop = server.served.models[0].loop
+        is_closed, answered = asyncio.Event(), []
+
+        async def texts() -> AsyncIterator[pb.StreamTranslateRequest]:
+            for message in messages(["Yes. No. The cat."] * 30):
+                yield message
+            await is_closed.wait()
+            yield pb.StreamTranslateRequest(id="late", content="Yes.")
+            await asyncio.sleep(60)
+
+        async def read() -> None:
+            while (reply := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined] # stubs lack it
+                answered.append(reply.id)
+
+        call = server.stub.StreamTranslate(texts())
+        answered.append((await call.read()).id)
+        characters = 30 * len("Yes. No. The cat.")
+        await until(lambda: characters == server.value("dragoman_characters_total", pair="en-fr"))
+        closing = asyncio.create_task(asyncio.to_thread(loop.close))
+        await until(lambda: loop._is_closed)
+        is_closed.set()
+
+        code, info, _, _ = await refused(read())
+
+        assert ("UNAVAILABLE", "DRAINING") == (code, info.reason)
+        assert 90 == len(answered)
+        assert {str(index) for index in range(30)} == set(answered)
+        await closing
+
+
 async def test_cancelled_streams_leave_nothing(server: Running) -> None:
     """
     When the caller goes away its sentences leave the batch, and the server serves on.

@@ -110,6 +110,7 @@ def test_no_links() -> None:
         ([0, 0, 0, 0, 0, 2, 2, 2], [("a b c d e", 0.0)]),  # from the beginning
         ([1, 0.5, 0, 0, 0, 0, 0, 0.5], [("c d e f g", 0.0)]),  # what is covered at its ends is not of it
         ([0, 0, 1, 0, 0, 0, 0, 0], [("a b c d e f g h", 0.125)]),  # a word seen between is
+        ([0.37, 0.37, 0, 0.37, 0.37, 1, 1, 1], []),  # one word between others that are barely seen
     ],
 )
 def test_uncovered(received: list[float], lost: list[tuple[str, float]]) -> None:

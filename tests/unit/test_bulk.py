@@ -166,19 +166,65 @@ def test_a_line_that_was_late_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     assert ["1"] * bulk.MAX_TRIES == server.streams[0].taken
 
 
+USED_UP = ServerError("RESOURCE_EXHAUSTED", "used up", "QUOTA_EXHAUSTED", retry_seconds=0.02)
+
+
 def test_a_quota_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A line over the quota is sent again when there will be more, however often: it is not the line's fault.
+    A line over the quota is sent again when there will be more, more often than one that failed, and this is told once.
     """
     monkeypatch.setattr(bulk, "_FIRST_PAUSE_SECONDS", 0.001)
-    refused = ServerError("RESOURCE_EXHAUSTED", "used up", "QUOTA_EXHAUSTED", retry_seconds=0.02)
+    monkeypatch.setattr(bulk, "_TICK_SECONDS", 0.001)
     times = 2 * bulk.MAX_TRIES
-    answers = [refused] * times + [Translation("A", [])]
+    answers = [USED_UP] * times + [Translation("A", [])]
     monkeypatch.setattr(FakeStream, "answer", lambda _, text: answers.pop(0))
+    told: list[str] = []
     began = time.monotonic()
 
-    assert [(1, "A")] == FakeServer().run(["a"])
+    assert [(1, "A")] == FakeServer().run(["a"], tell=told.append)
     assert time.monotonic() - began >= times * 0.02
+    assert ["RESOURCE_EXHAUSTED: used up; going on in 0.0 s"] == told
+
+
+def test_a_quota_is_asked_for_by_one_line_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    While a quota is used up the first line asks alone; the others wait, and are not refused again and again.
+    """
+    monkeypatch.setattr(bulk, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(bulk, "_TICK_SECONDS", 0.001)
+    monkeypatch.setattr(bulk, "_CAREFUL", 10_000)
+    left = 8
+
+    def answer(_: FakeStream, text: str) -> Translation | ServerError:
+        nonlocal left
+        left -= 1
+        return USED_UP if left >= 0 else Translation(text.upper(), [])
+
+    monkeypatch.setattr(FakeStream, "answer", answer)
+    server = FakeServer()
+
+    assert [(1, "A"), (2, "B"), (3, "C")] == server.run(["a", "b", "c"])
+
+    asked = server.streams[0].taken
+    assert 3 + 8 == len(asked)
+    burst = next(
+        index for index, id_ in enumerate(asked) if index and id_ == "1"
+    )  # lines sent before the first refusal
+    assert ["1"] * (len(asked) - burst - 2) == asked[burst:-2]
+
+
+def test_a_quota_that_others_use_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A line that never gets its part of the quota brings its error in the end.
+    """
+    monkeypatch.setattr(bulk, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(bulk, "_TICK_SECONDS", 0.001)
+    refused = ServerError("RESOURCE_EXHAUSTED", "used up", "QUOTA_EXHAUSTED", retry_seconds=0.001)
+    monkeypatch.setattr(FakeStream, "answer", lambda _, text: refused)
+    server = FakeServer()
+
+    assert [(1, "RESOURCE_EXHAUSTED: used up")] == server.run(["a"])
+    assert ["1"] * bulk.MAX_WAITS == server.streams[0].taken
 
 
 def test_gives_up_in_the_end() -> None:
