@@ -81,7 +81,13 @@ class Bulk:
             tell: Hears of every attempt that broke off.
             pause: Waits between two attempts.
         """
-        self._open, self._lines, self._first, self._tell, self._pause = open_stream, lines, first, tell, pause
+        self._open, self._lines, self._first, self._tell, self._pause = (
+            open_stream,
+            lines,
+            first,
+            tell,
+            pause,
+        )
         self._changed = threading.Condition()
         self._under_way: deque[Line] = deque()
         self._is_read = self._is_over = self._is_paused = False
@@ -89,9 +95,8 @@ class Bulk:
         self._attempt = self._fruitless = 0
         self._has_begun = False
         self._last_reply = time.monotonic()
-        self._quota_at = self._careful_until = (
-            0.0  # when there is more, and until when one line at a time asks for it
-        )
+        # Of a quota that is used up: when there is more, and until when one line at a time asks for it.
+        self._quota_at = self._careful_until = 0.0
 
     def __iter__(self) -> Iterator[Line]:
         """Yield each line with its outcome, in order.
@@ -186,12 +191,12 @@ class Bulk:
         if attempt != self._attempt:
             return None
         now = time.monotonic()
-        open_ = [line for line in self._under_way if line.outcome is None]
+        undone = [line for line in self._under_way if line.outcome is None]
         if now < self._quota_at or (
-            now < self._careful_until and any(line.sent == attempt for line in open_)
+            now < self._careful_until and any(line.sent == attempt for line in undone)
         ):
             return None
-        return next((line for line in open_ if line.sent < attempt and line.not_before <= now), None)
+        return next((line for line in undone if line.sent < attempt and line.not_before <= now), None)
 
     def _settle(self, number: int, outcome: Translation | ServerError) -> None:
         """Note what became of a line; one that may do better is sent again, later."""

@@ -146,38 +146,6 @@ def test_revoked_meanwhile() -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        QueueFull("full", retry_seconds=1.0),
-        DeadlineTooShort(2.0, 1.0),
-        Unavailable("gone", reason="DRAINING"),
-    ],
-)
-@pytest.mark.parametrize("is_due", [False, True])
-def test_what_there_was_no_room_for_costs_nothing(error: DragomanError, is_due: bool) -> None:
-    """
-    A refusal is not charged, unless part of the work was done and sent.
-    """
-    door = Door(requests_per_minute=1)
-    caller = door.admit()
-
-    def fail() -> None:
-        with caller.charged(1) as charge:
-            charge.is_due = is_due
-            raise error
-
-    with pytest.raises(type(error)):
-        fail()
-
-    if is_due:
-        with pytest.raises(QuotaExhausted), caller.charged(1):
-            pass
-    else:
-        with caller.charged(1):
-            pass
-
-
 @pytest.mark.parametrize("unit", ["requests", "characters"])
 def test_quota(unit: str) -> None:
     """
@@ -223,6 +191,7 @@ def test_both_or_neither() -> None:
         (QueueFull("full", retry_seconds=1), False),
         (MemoryFull(limit=1, held=1, actual=1, retry_seconds=1), False),
         (DeadlineTooShort(2, 1), False),
+        (Unavailable("gone", reason="DRAINING"), False),
         (InvalidRequest("wrong", field="x"), True),
         (KeyError("bug"), True),
     ],
