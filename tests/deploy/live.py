@@ -24,7 +24,7 @@ from tests.conftest import require_tool
 from tests.deploy.manifests import DEPLOY, ROOT
 
 # Few rows, so that sentences wait; a short queue, so that calls are refused.
-SLOW = {"DECODE_LOOPS": "1", "THREADS": "1", "MAX_RUNNING_SENTENCES": "2", "MAX_QUEUED_SENTENCES": "200"}
+SLOW = {"DECODE_LOOPS": "1", "THREADS": "1", "MAX_RUNNING_SENTENCES": "2", "MAX_QUEUED_SENTENCES": "300"}
 TEXTS = [
     "Where is the station?",
     "The agreement on the European Economic Area was signed in August 1992 by twelve ministers.",
@@ -161,7 +161,9 @@ class Load:
         client.translate(["Buenos días.", "¿Dónde está la estación?"] * 20, source="es", target="en")
 
     def _ask_much(self, client: Client) -> None:
-        client.translate(TEXTS * 60, source="en", target="fr")  # fits into the queue, but not with the others
+        client.translate(
+            TEXTS * 80, source="en", target="fr"
+        )  # fits into the queue with one of the others, not with all
 
     def _be_wrong(self, client: Client) -> None:
         client.translate([], source="en", target="fr")
