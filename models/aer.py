@@ -219,7 +219,10 @@ def main() -> None:
         table.add_row(one.name, one.direction, threshold, f"{one.aer:.1f}", f"{one.low:.1f}-{one.high:.1f}")
     Console().print(table)
     if arguments.write:
-        add_results(arguments.bundle, checks={"alignment": for_card(measured, own)})
+        try:
+            add_results(arguments.bundle, checks={"alignment": for_card(measured, own)})
+        except OSError as error:
+            raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -95,11 +95,10 @@ def with_capitals(english: str, other: str) -> tuple[str, str]:
     """
     there = list(_in_place(english))
     # What begins a sentence may be any word: "No display" has no name for "Israel no".
-    inside = {word: None for gap, word, capital in there if _is_inside(gap, capital) and word[0].isupper()}
+    inside = [word for gap, word, capital in there if _is_inside(gap, capital) and word[0].isupper()]
     small = {word for _, word, _ in there if word.islower()}
-    names = {
-        word.lower(): word for word in sorted(inside, key=str.isupper, reverse=True)
-    }  # "BAY" only if no "Bay"
+    inside.sort(key=str.isupper, reverse=True)  # "BAY" only if there is no "Bay"
+    names = {word.lower(): word for word in inside}
     parts, end, capital = [], 0, False
     for gap, word, _ in _in_place(other):
         end += len(gap) + len(word)

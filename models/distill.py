@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--max-lines", type=int, help="of each shard, from its beginning (all)")
     parser.add_argument("--lot", type=int, default=LOT, help=f"lines written together ({LOT})")
     arguments = parser.parse_args()
-    if min(arguments.lot, arguments.max_lines or 1) < 1 or arguments.max_lines == 0:
+    if arguments.lot < 1 or (arguments.max_lines is not None and arguments.max_lines < 1):
         parser.error("want --lot and --max-lines of 1 or more")
     try:
         run(arguments)

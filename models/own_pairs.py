@@ -90,14 +90,14 @@ def pack(pairs: Pairs, target: str, corpus: str, tokenizer: Tokenizer) -> int:
         raise DataError(f"{corpus}: no pair can be used, all are too long or of too different lengths")
     folder = runs_folder() / "packed"
     mark(folder, tokenizer_path())
-    if not _is_packed(folder / corpus, packed):
+    if not _are_there(folder / corpus, packed):
         for old in ("links", "links_offsets"):  # of other pairs
             (folder / corpus / f"{old}.npy").unlink(missing_ok=True)
         save_pairs(folder / corpus, packed)
     return len(packed)
 
 
-def _is_packed(folder: Path, pairs: list[tuple[list[int], list[int]]]) -> bool:
+def _are_there(folder: Path, pairs: list[tuple[list[int], list[int]]]) -> bool:
     """Tell whether just these pairs are there already, perhaps with links."""
     if not is_packed(folder):
         return False

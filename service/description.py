@@ -14,9 +14,16 @@ from service.text.preparation import MARKS, Prepared
 from service.text.spans import Span
 from service.text.tokenizer import EOS_ID, Decoded, Tokenizer
 from service.text.words import split_words
-from service.translation import Alternative, Finish, Flag, FlagKind, Options, Token, TranslatedSentence
-
-NO_ATTENTION = np.zeros((0, 0), np.float32)
+from service.translation import (
+    NO_ATTENTION,
+    Alternative,
+    Finish,
+    Flag,
+    FlagKind,
+    Options,
+    Token,
+    TranslatedSentence,
+)
 
 
 class Description:

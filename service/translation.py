@@ -13,6 +13,8 @@ import numpy.typing as npt
 from service.alignment import AlignedWords
 from service.text.spans import Span
 
+NO_ATTENTION: npt.NDArray[np.float32] = np.zeros((0, 0), np.float32)
+
 
 class Finish(enum.Enum):
     """Why a sentence ended."""
@@ -151,9 +153,8 @@ class TranslatedSentence:
 
     def without_details(self) -> TranslatedSentence:
         """Return where it stands and what it cost, without what takes memory."""
-        nothing = np.zeros((0, 0), np.float32)
         return replace(
-            self, words=None, source_tokens=[], target_tokens=[], attention=nothing, alternatives=[]
+            self, words=None, source_tokens=[], target_tokens=[], attention=NO_ATTENTION, alternatives=[]
         )
 
 
