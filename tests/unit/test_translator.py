@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence as Items
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.bundle import Bundle
-from service.description import Assembly, Part
+from service.description import Part
 from service.engine.runner import Step
 from service.errors import DeadlinePassed, InvalidRequest, OverLimit, QueueFull
 from service.metrics import Metrics
 from service.text.normalize import normalize
-from service.text.preparation import Prepared
 from service.text.spans import Span
-from service.text.tokenizer import Decoded, Tokenizer
+from service.text.tokenizer import Tokenizer
 from service.translation import (
-    Alternative,
     Finish,
     FlagKind,
     Options,
     Search,
-    TranslatedSentence,
     Translation,
 )
 from service.translator import Translator
@@ -101,65 +97,6 @@ def test_nothing_is_lost(translator: Translator, text: str) -> None:
         assert normalize(source.of(text)) == target.of(done.text)
         source_end, target_end = source.end, target.end
     assert text[source_end:] == done.text[target_end:]
-
-
-class FakeDescription:
-    """Says of a result, which is a text here, only where it stands."""
-
-    def decode(self, written: str, _: None) -> Decoded:
-        """Return the text."""
-        return Decoded(written, [])
-
-    def describe(
-        self, sentence: Prepared, result: Any, options: Options, target: Decoded, words: None, *, at: int
-    ) -> TranslatedSentence:
-        """Return it with something large, as attention is."""
-        span = Span(at, at + len(target.text))
-        attention = np.ones((3, 3), np.float32)
-        return TranslatedSentence(sentence.span, span, Finish.STOP, 0.0, None, [], [], attention)
-
-    def alternatives(self, *_: Any) -> list[Alternative]:
-        """Return none."""
-        return []
-
-
-def assembled(
-    text: str, parts: list[Prepared], *translated: str, keeps: bool = True
-) -> tuple[list[Part], Assembly]:
-    """Put translations where the parts of a text stood."""
-    description: Any = FakeDescription()
-    assembly = Assembly(description, text, parts, PLAIN, None, keeps_details=keeps)
-    results: list[Any] = [SimpleNamespace(best=one) for one in translated]
-    return [assembly.add(result) for result in results], assembly
-
-
-def test_flags_behind_an_empty_part() -> None:
-    """
-    If nothing came of the first part of a sentence, what is wrong with the second is still pointed at.
-    """
-    parts = [Prepared(Span(0, 3), "One", [9], [], parts=2), Prepared(Span(4, 7), "two", [9], [])]
-
-    done, _ = assembled("One two", parts, "", "deux 77")
-
-    text = "".join(part.text for part in done)
-    [wrong] = [flag for flag in done[-1].flags if flag.kind is FlagKind.NUMBER_MISMATCH]
-    assert " deux 77" == text
-    assert wrong.target_span is not None
-    assert "77" == wrong.target_span.of(text)
-
-
-@pytest.mark.parametrize("keeps", [False, True])
-def test_details_are_let_go(keeps: bool) -> None:
-    """
-    Of a streamed text no sentence that is done is held in memory but for where it stood; what is handed out is whole.
-    """
-    parts = [Prepared(Span(0, 3), "One", [9], [], parts=2), Prepared(Span(4, 7), "two", [9], [])]
-
-    done, assembly = assembled("One two", parts, "un", "deux", keeps=keeps)
-
-    assert [9, 9] == [part.sentence.attention.size for part in done if part.sentence]
-    assert [9 * keeps] * 2 == [sentence.attention.size for sentence in assembly.done]
-    assert [Span(0, 2), Span(3, 7)] == [sentence.target_span for sentence in assembly.done]
 
 
 async def test_streams_wait_in_order(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
