@@ -6,7 +6,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -28,6 +29,20 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS, _NEWS_SECONDS = 0.2, 2.0  # without a new call, and at most
 _FLUSH_SECONDS = 1.0  # for the last replies to reach the wire
+
+
+class _FoundByName:
+    """A server as generated code sees it, whose methods are not registered with the core of gRPC.
+
+    For each registered method the core is told where to write the next call. When the main loop of grpc.aio 1.85
+    fails (`service.rpc.listener`) that memory is freed, and the core writes there nevertheless.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Do nothing: the handlers that are found by name are the same."""
 
 
 class Server:
@@ -52,12 +67,12 @@ class Server:
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflecting = GuardedReflection(names, self.security.access)
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, server)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, _FoundByName(server))
         return server
 
     def _build_health(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=transport.arguments(self._served.settings))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, _FoundByName(server))
         return server
 
     async def start(self) -> int:

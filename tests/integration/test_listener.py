@@ -81,3 +81,19 @@ async def test_the_port_of_health() -> None:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             reply = await answered(stub.Check, health_pb2.HealthCheckRequest())
             assert health_pb2.HealthCheckResponse.SERVING == reply.status
+
+
+async def test_no_method_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The core holds no memory for calls to come of which grpc.aio would let go when it gives up: it crashed who came next.
+    """
+    registered = []
+    kind = type(grpc.aio.server())
+    monkeypatch.setattr(
+        kind, "add_registered_method_handlers", lambda _, service, handlers: registered.append(service)
+    )
+
+    async with running(health_port="0") as server:
+        assert (await server.stub.Translate(request("Hello."))).translations
+
+    assert [] == registered
