@@ -53,7 +53,7 @@ def engine_greedy(runner: Runner, batch: list[list[int]], limits: list[int]) -> 
     open_rows = list(range(len(batch)))
     pieces = [BOS_ID] * len(batch)
     while open_rows:
-        pieces = runner.step(pieces).best
+        pieces = runner.step(pieces).best_rows[0]
         left = []
         for place, row in enumerate(open_rows):
             if pieces[place] != EOS_ID:

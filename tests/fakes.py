@@ -73,9 +73,9 @@ class FakeRunner:
         self._rows = [(source, written + 1) for source, written in self._rows]
         return step_of([{piece: -0.5} for piece in wanted], num_top=num_top, attention=attention)
 
-    def branch(self, pairs: Items[tuple[int, int]]) -> None:
+    def branch(self, branches: Items[tuple[int, int, int]]) -> None:
         """Make rows copies of others."""
-        for source, target in pairs:
+        for source, target, _ in branches:
             self._rows[target : target + 1] = [self._rows[source]]
 
     def leave(self, rows: Items[int]) -> None:

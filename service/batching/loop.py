@@ -35,8 +35,8 @@ class Rows(Protocol):
     def step(self, pieces: Items[int], num_top: int) -> Step:
         """Advance every row by one piece."""
 
-    def branch(self, pairs: Items[tuple[int, int]]) -> None:
-        """Make rows copies of others."""
+    def branch(self, branches: Items[tuple[int, int, int]]) -> None:
+        """Make rows copies of others, from the first step on that they do not have in common."""
 
     def leave(self, rows: Items[int]) -> None:
         """Give up some rows and close the gaps."""
@@ -185,7 +185,7 @@ class Loop:
         since = worker.busy_since or began
         with self._changed:
             dropped = scheduler.drop_lost(began)
-            joined = scheduler.admit(began, self._share(), self._own_seconds())
+            joined = scheduler.admit(began, self._share(), self._own_seconds()) if self._waiting else []
             num_given_up, self._waiting.num_given_up = self._waiting.num_given_up, 0
         if dropped.lost or num_given_up:
             self._count_lost(dropped.lost, num_given_up)

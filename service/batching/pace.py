@@ -29,13 +29,17 @@ class Pace:
     def observe(self, rows: int, pieces: int, seconds: float) -> None:
         """Take in one step: how many rows it had, and how many pieces were read and written."""
         size = _size(rows)
-        steps_before, pieces_before, seconds_before = (_FADING * value for value in self._of_late[size])
+        steps_before, pieces_before, seconds_before = self._of_late[size]
         if self._knows(size):
             usual = seconds_before * max(pieces / pieces_before, 1 / steps_before)
-            seconds = min(seconds, _MOST * usual)
+            seconds = min(seconds, _MOST * _FADING * usual)
         self._steps += 1
         self._last_seen[size] = self._steps
-        self._of_late[size] = steps_before + 1, pieces_before + pieces, seconds_before + seconds
+        self._of_late[size] = (
+            _FADING * steps_before + 1,
+            _FADING * pieces_before + pieces,
+            _FADING * seconds_before + seconds,
+        )
 
     def seconds_per_piece(self, rows: int) -> float:
         """Return what a piece costs in a batch of some rows."""

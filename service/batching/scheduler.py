@@ -21,13 +21,14 @@ class Outcome:
     """What a step leads to, in the order in which it is to be done.
 
     Attributes:
-        branches: (source, target): rows that become copies of others; new ones count on from the last.
+        branches: (source, target, steps): rows that become copies of others, where they are not already; new
+            ones count on from the last.
         left: Rows that are free then.
         finished: Sentences that are done.
         lost: Sentences that were given up.
     """
 
-    branches: list[tuple[int, int]] = field(default_factory=list)
+    branches: list[tuple[int, int, int]] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     finished: list[Sequence] = field(default_factory=list)
     lost: list[Sequence] = field(default_factory=list)
@@ -148,11 +149,14 @@ class Scheduler:
             else:
                 copies.append(hypothesis)
         for hypothesis in copies:  # no row that is copied from is free any more
-            if not free:
+            if free:
+                target = free.pop()
+                steps = hypothesis.steps_shared_with(self.rows[target])
+                self.rows[target] = hypothesis
+            else:
+                target, steps = len(self.rows), 0
                 self.rows.append(hypothesis)
-            target = free.pop() if free else len(self.rows) - 1
-            outcome.branches.append((hypothesis.row, target))
-            self.rows[target] = hypothesis
+            outcome.branches.append((hypothesis.row, target, steps))
             hypothesis.row = target
         outcome.left += free
 

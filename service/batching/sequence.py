@@ -152,7 +152,8 @@ class Sequence:
             piece = self.forced[written] if written < len(self.forced) else EOS_ID
             log_probability = float(step.log_probabilities[row, piece])
         else:
-            piece, log_probability = step.best[row], step.best_log_probabilities[row]
+            pieces, log_probabilities = step.best_rows
+            piece, log_probability = pieces[row], log_probabilities[row]
         hypothesis.append(piece, log_probability, step.seen(row, self._width))
         if piece == EOS_ID:
             hypothesis.finish = Finish.FORCED if self.is_forced_whole else Finish.STOP

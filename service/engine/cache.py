@@ -109,6 +109,6 @@ class Cache:
         for array, part in zip(self._block, parts, strict=True):
             array[rows, :, : part.shape[2]] = part
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first positions of one row over those of another."""
-        self._block[:, target, :, :length] = self._block[:, source, :, :length]
+    def copy(self, source: int, target: int, length: int, first: int = 0) -> None:
+        """Copy the positions of one row up to a length, or those from another on, over those of another row."""
+        self._block[:, target, :, first:length] = self._block[:, source, :, first:length]

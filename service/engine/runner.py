@@ -33,7 +33,7 @@ MAX_BINDINGS = 256  # kept: of as many numbers of rows, and of best pieces
 MAX_GROUP_TOKENS = 256  # of one pass through the encoder: more leave the processor's caches
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Step:
     """What one step says about each row.
 
@@ -49,22 +49,11 @@ class Step:
     attention: Float
 
     @cached_property
-    def best(self) -> list[int]:
-        """Return the most probable piece of each row; of equals, the first."""
-        best: list[int] = self._best.tolist()
-        return best
-
-    @cached_property
-    def best_log_probabilities(self) -> list[float]:
-        """Return how probable that piece is."""
-        found: list[float] = self.log_probabilities[np.arange(len(self._best)), self._best].tolist()
-        return found
-
-    @cached_property
-    def _best(self) -> Int:
+    def best_rows(self) -> tuple[list[int], list[float]]:
+        """Return the most probable piece of each row, of equals the first, and their log-probabilities."""
         # numpy's arg-max takes 1 us a row of 8,000; onnxruntime's takes 7, its TopK 12.
         best: Int = self.log_probabilities.argmax(axis=1)
-        return best
+        return best.tolist(), self.log_probabilities[np.arange(len(best)), best].tolist()
 
     def seen(self, row: int, width: int) -> Float:
         """Return a copy of a row's attention to the first so many positions, (width,); the next step leaves it."""
@@ -199,17 +188,22 @@ class Runner:
         self._bound[rows, num_top] = bound
         return bound
 
-    def branch(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Make rows copies of others: (source, target), where a target may be a new row behind the last."""
-        new = [source for source, target in pairs if target >= self._rows]
+    def branch(self, branches: Sequence[tuple[int, int, int]]) -> None:
+        """Make rows copies of others.
+
+        Args:
+            branches: (source, target, steps): a target, which may be a new row behind the last, and how many steps
+                it has in common with its source already, from the first on.
+        """
+        new = [source for source, target, _ in branches if target >= self._rows]
         if new:
             first = self._rows
             self._add_rows(len(new), int(self._source_length[new].max()))
             for target, source in enumerate(new, first):
                 self._cross.copy(source, target, int(self._source_length[source]))
                 self._source_length[target] = self._source_length[source]
-        for source, target in pairs:
-            self._self.copy(source, target, int(self._position[source]))
+        for source, target, steps in branches:
+            self._self.copy(source, target, int(self._position[source]), steps)
             self._position[target] = self._position[source]
 
     def leave(self, rows: Sequence[int]) -> None:

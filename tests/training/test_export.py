@@ -94,7 +94,7 @@ def test_greedy_pieces_are_the_same(
 
     chosen = [[BOS_ID] * len(sentences)]
     for _ in range(LIMIT):
-        chosen.append(runner.step(chosen[-1]).best)
+        chosen.append(runner.step(chosen[-1]).best_rows[0])
 
     rows = [list(row) for row in zip(*chosen[1:], strict=True)]
     found = [row[: row.index(EOS_ID)] if EOS_ID in row else row for row in rows]

@@ -188,7 +188,7 @@ def test_beam_takes_its_rows_when_it_branches() -> None:
 
     outcome = scheduler.advance(step_of([{11: -1.0, 12: -2.0, 13: -3.0}, {21: -0.5}], num_top=6))
 
-    assert [(0, 2), (0, 3)] == outcome.branches
+    assert [(0, 2, 0), (0, 3, 0)] == outcome.branches
     assert [[11], [21], [12], [13]] == [hypothesis.ids for hypothesis in scheduler.rows]
     assert [0, 1, 2, 3] == [hypothesis.row for hypothesis in scheduler.rows]
 
@@ -204,7 +204,7 @@ def test_beam_moves_no_more_than_it_must() -> None:
 
     outcome = scheduler.advance(step_of([{14: -9.0}, {15: -0.1, 16: -0.2}], num_top=4))
 
-    assert [(1, 0)] == outcome.branches
+    assert [(1, 0, 1)] == outcome.branches  # both have read the start
     assert [[12, 16], [12, 15]] == [hypothesis.ids for hypothesis in scheduler.rows]
     assert [] == outcome.left
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batching.search import Hypothesis, expand, most_repetitions, repeated_block
-from service.batching.sequence import Sequence, Written
+from service.batching.sequence import Sequence, Written, previous_piece
+from service.engine.cache import close_gaps
 from service.engine.runner import Step
-from service.text.tokenizer import EOS_ID
+from service.text.tokenizer import BOS_ID, EOS_ID
 from service.translation import Finish, Search
 from tests.fakes import make_scheduler, sequence, step_of
 
@@ -200,6 +201,29 @@ def test_beams_of_different_sizes_share_steps() -> None:
         assert [(one.ids, one.log_probabilities) for one in alone] == [
             (one.ids, one.log_probabilities) for one in written
         ]
+
+
+@given(st.lists(st.sampled_from([Search(1), Search(2), Search(3), Search(8)]), min_size=1, max_size=5))
+def test_a_row_has_read_the_past_of_its_hypothesis(kinds: list[Search]) -> None:
+    """
+    Rows that become copies of others take over the steps they lack, and then stand where their hypotheses do.
+    """
+    scheduler = make_scheduler(max_running=32)
+    for kind in kinds:
+        scheduler.waiting.add(sequence(7, max_tokens=7, search=kind))
+    scheduler.admit(0.0)
+    read: list[list[int]] = [[] for _ in scheduler.rows]  # what an engine keeps of each row
+    while scheduler.running:
+        read = [[*past, previous_piece(now)] for past, now in zip(read, scheduler.rows, strict=True)]
+        rows = [model(tuple(hypothesis.ids)) for hypothesis in scheduler.rows]
+        num_top = max(sentence.num_top for sentence in scheduler.running)
+
+        outcome = scheduler.advance(step_of(rows, num_top=num_top))
+
+        for source, target, steps in outcome.branches:
+            read[target : target + 1] = [[*(read[target][:steps] if steps else []), *read[source][steps:]]]
+        close_gaps(read, outcome.left)
+        assert [[BOS_ID, *hypothesis.ids[:-1]] for hypothesis in scheduler.rows] == read
 
 
 def test_children_share_their_past_only() -> None:

@@ -140,3 +140,19 @@ def test_copy_takes_a_row_along() -> None:
     cache.copy(1, 0, 5)
 
     assert [10.0, -10.0] == [array[:, :, :5].sum() for _, array in cache.items(1)]
+
+
+def test_copy_leaves_what_both_have() -> None:
+    """
+    A row that takes over another's later positions keeps its own earlier ones.
+    """
+    cache = Cache(NAMES, heads=1, width=1)
+    cache.reserve(0, 2, 8)
+    cache.put([0], filled(1, 8, 1.0))
+    cache.put([1], filled(1, 8, 2.0))
+
+    cache.copy(1, 0, 5, first=3)
+
+    assert [[1, 1, 1, 2, 2, 1, 1, 1], [-1, -1, -1, -2, -2, -1, -1, -1]] == [
+        array[0, 0, :8, 0].tolist() for _, array in cache.items(1)
+    ]
