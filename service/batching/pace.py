@@ -32,7 +32,7 @@ class Pace:
         steps_before, pieces_before, seconds_before = self._of_late[size]
         if self._knows(size):
             usual = seconds_before * max(pieces / pieces_before, 1 / steps_before)
-            seconds = min(seconds, _MOST * _FADING * usual)
+            seconds = min(seconds, _MOST * usual)
         self._steps += 1
         self._last_seen[size] = self._steps
         self._of_late[size] = (
