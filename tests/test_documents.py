@@ -1,7 +1,11 @@
 """What the documents say is what the repository holds."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
+
+import pytest
 
 from models.card import model_card, renewed
 from service.bundle import Bundle
@@ -9,6 +13,12 @@ from service.config import DEFAULT_BUNDLE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+WITH_EXAMPLES = sorted(
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for folder in ("service", "models", "tests")
+    for file in (ROOT / folder).rglob("*.py")
+    if re.search(r"^ *>>> ", file.read_text("utf-8"), re.MULTILINE)
+)
 
 
 def test_scores_agree(default_bundle: Bundle) -> None:
@@ -71,3 +81,14 @@ def test_links_lead_somewhere() -> None:
     }
 
     assert set() == {link for link in links if not link.exists()}
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_examples_are_true(module: str) -> None:
+    """
+    What a docstring shows is what happens.
+    """
+    found = doctest.testmod(importlib.import_module(module))
+
+    assert found.attempted
+    assert not found.failed
