@@ -69,7 +69,7 @@ class Translator:
             QueueFull, MemoryFull: There is no room for them now.
         """
         self._check(texts, options)
-        prepared = await self._split_all(texts, options.source)
+        prepared = await self._split_all(texts, options)
         pieces = sum(len(sentence.ids) for sentences in prepared for sentence in sentences)
         self._estimate.learn(texts, pieces)
         prefix = self._prefix(prepared, options, places)
@@ -106,7 +106,7 @@ class Translator:
             InvalidRequest: There is a prefix, and the text is not one sentence.
             DeadlineTooShort, DeadlinePassed: The rest would not be done, or was not done, in time.
         """
-        [sentences] = await self._split_all([text], options.source)
+        [sentences] = await self._split_all([text], options)
         prefix = self._prefix([sentences], options)
         self._metrics.characters.labels(options.pair).inc(len(text))
         if not sentences:
@@ -218,19 +218,20 @@ class Translator:
             )  # fmt: skip
         return prefix
 
-    async def _split_all(self, texts: Items[str], language: str) -> list[list[Prepared]]:
+    async def _split_all(self, texts: Items[str], options: Options) -> list[list[Prepared]]:
         """Cut texts into sentences and pieces; a call given up stops between two batches of them."""
         began = time.monotonic()
         prepared: list[list[Prepared]] = []
         for some in batches(texts):
-            prepared += await _aside(partial(self._split_some, some, language), sum(map(len, some)))
+            prepared += await _aside(partial(self._split_some, some, options), sum(map(len, some)))
         ended = time.monotonic()
         self._metrics.stage_seconds.labels("split").observe(ended - began)
         tracing.stage("split", began, ended, texts=len(texts), sentences=sum(map(len, prepared)))
         return prepared
 
-    def _split_some(self, texts: Items[str], language: str) -> list[list[Prepared]]:
-        return [self._preparation.split(text, language) for text in texts]
+    def _split_some(self, texts: Items[str], options: Options) -> list[list[Prepared]]:
+        with_pieces = options.alignment or options.tokens
+        return [self._preparation.split(text, options.source, with_pieces=with_pieces) for text in texts]
 
     def _sequence(self, sentence: Prepared, options: Options, begin: Prepared | None) -> Sequence:
         source_ids = [self._tokenizer.tag_id(options.target), *sentence.ids, EOS_ID]

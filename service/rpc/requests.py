@@ -16,6 +16,10 @@ from service.translation import MAX_BEAM_SIZE, Options, Search
 
 MAX_LENGTH_PENALTY, DEFAULT_LENGTH_PENALTY = 5, 1.0
 MIME_TYPES = ("", "text/plain", "text/html")
+# Names by number, asked once: protobuf makes a list each time.
+_ALIGNMENT_MODES, _OFFSET_UNITS, _PRIORITIES = (
+    {number: name for name, number in kind.items()} for kind in (pb.AlignmentMode, pb.OffsetUnit, pb.Priority)
+)
 
 
 class Checks:
@@ -135,13 +139,13 @@ def _check_values(request: Any) -> None:
     Raises:
         InvalidRequest: Saying which values there are.
     """
-    for field, value, kind in (
-        ("output.alignment", request.output.alignment, pb.AlignmentMode),
-        ("output.offset_unit", request.output.offset_unit, pb.OffsetUnit),
-        ("priority", request.priority, pb.Priority),
+    for field, value, names in (
+        ("output.alignment", request.output.alignment, _ALIGNMENT_MODES),
+        ("output.offset_unit", request.output.offset_unit, _OFFSET_UNITS),
+        ("priority", request.priority, _PRIORITIES),
     ):
-        if value not in kind.values():
-            raise InvalidRequest(f"{field}: {value} is none of {', '.join(kind.keys())}", field=field)
+        if value not in names:
+            raise InvalidRequest(f"{field}: {value} is none of {', '.join(names.values())}", field=field)
     if isinstance(request, pb.AlignRequest):
         return
     if request.mime_type not in MIME_TYPES:

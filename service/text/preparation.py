@@ -21,7 +21,7 @@ class Prepared:
     span: Span
     text: str
     ids: list[int]
-    pieces: list[Span]  # into `text`
+    pieces: list[Span]  # into `text`; none if nobody asked for them
     parts: int = 1  # of an over-long sentence, whose first part this is
 
 
@@ -31,11 +31,14 @@ class Preparation:
     def __init__(self, tokenizer: Tokenizer, max_sentence_tokens: int) -> None:
         self._tokenizer, self._max_source_tokens = tokenizer, max_sentence_tokens
 
-    def split(self, text: str, language: str) -> list[Prepared]:
+    def split(self, text: str, language: str, *, with_pieces: bool = True) -> list[Prepared]:
         """Cut a text into sentences that the model can take."""
         prepared: list[Prepared] = []
         for whole in split_sentences(text, language):
-            parts = [self.prepare(text, span) for span in split_to_fit(text, whole, self._fits)]
+            parts = [
+                self.prepare(text, span, with_pieces=with_pieces)
+                for span in split_to_fit(text, whole, self._fits)
+            ]
             parts = [part for part in parts if part.ids]  # one of invisible characters has none
             if parts:
                 prepared += [replace(parts[0], parts=len(parts)), *parts[1:]]
@@ -46,11 +49,13 @@ class Preparation:
         limit = self._max_source_tokens - MARKS
         if len(normalized.encode()) < limit:  # a piece has at least one byte; the first space is one more
             return True
-        return len(self._tokenizer.encode(normalized).ids) <= limit
+        return len(self._tokenizer.encode_ids(normalized)) <= limit
 
-    def prepare(self, text: str, span: Span) -> Prepared:
-        """Normalise one sentence and cut it into pieces, keeping the way back."""
+    def prepare(self, text: str, span: Span, *, with_pieces: bool = True) -> Prepared:
+        """Normalise one sentence and cut it into pieces, keeping the way back if it is wanted."""
         sentence = span.of(text)
+        if not with_pieces:
+            return Prepared(span, sentence, self._tokenizer.encode_ids(normalize(sentence)), [])
         normalized = normalize_with_offsets(sentence)
         pieces = self._tokenizer.encode(normalized.text)
         starts = [*normalized.starts, len(sentence)]

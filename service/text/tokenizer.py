@@ -98,15 +98,16 @@ class Tokenizer:
         )
         for index, text in enumerate(texts):
             if not text or SPACE in text:
-                encoded[index] = self._encode(text)
+                encoded[index] = self.encode_ids(text)
         return encoded
 
     def encode(self, text: str) -> Pieces:
         """Split a normalised sentence into pieces. User text can never yield a control symbol."""
-        ids = self._encode(text)
+        ids = self.encode_ids(text)
         return Pieces(ids, self._spans(ids, text))
 
-    def _encode(self, text: str) -> list[int]:
+    def encode_ids(self, text: str) -> list[int]:
+        """Return the ids alone of a normalised sentence, in half the time."""
         # The first word begins like every other one, with a space. A literal U+2581 would be read as a
         # space too: it is spelled in bytes.
         if not text:
@@ -153,9 +154,10 @@ class Tokenizer:
             if byte is not None:
                 run.append(byte)
                 continue
-            text, run_spans = _spell(text, run)
-            spans += run_spans
-            run = []
+            if run:
+                text, run_spans = _spell(text, run)
+                spans += run_spans
+                run = []
             piece = self._text[id_]
             if not text and not goes_on:
                 piece = piece.lstrip(" ")
