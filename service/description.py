@@ -67,7 +67,7 @@ class Description:
         begin, best = sentence.span.start, result.best
         source_tokens: list[Token] = []  # not made unless they are asked for
         target_tokens: list[Token] = []
-        if words or options.tokens:
+        if options.wants_pieces:
             source_tokens, target_tokens = self._tokens(sentence, best, options, target)
         return TranslatedSentence(
             source_span=sentence.span,

@@ -99,6 +99,11 @@ class Options:
         """Return the direction, as metrics and people write it."""
         return f"{self.source}-{self.target}"
 
+    @property
+    def wants_pieces(self) -> bool:
+        """Tell whether it matters where each piece stands."""
+        return self.alignment or self.tokens
+
 
 @dataclass(frozen=True)
 class Token:

@@ -230,8 +230,9 @@ class Translator:
         return prepared
 
     def _split_some(self, texts: Items[str], options: Options) -> list[list[Prepared]]:
-        with_pieces = options.alignment or options.tokens
-        return [self._preparation.split(text, options.source, with_pieces=with_pieces) for text in texts]
+        return [
+            self._preparation.split(text, options.source, with_pieces=options.wants_pieces) for text in texts
+        ]
 
     def _sequence(self, sentence: Prepared, options: Options, begin: Prepared | None) -> Sequence:
         source_ids = [self._tokenizer.tag_id(options.target), *sentence.ids, EOS_ID]

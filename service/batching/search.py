@@ -50,9 +50,9 @@ class Hypothesis:
 
     def child(self, piece: int, log_probability: float, attention: Float) -> Hypothesis:
         """Return one that has the same past and goes on with a piece, in the same row for now."""
-        log_probability = min(log_probability, 0.0)  # as `append` does, which on a copy takes twice the time
-        trail = self.trail, log_probability, attention
-        return Hypothesis(self.row, [*self.ids, piece], self.total + log_probability, trail)
+        child = Hypothesis(self.row, self.ids.copy(), self.total, self.trail)
+        child.append(piece, log_probability, attention)
+        return child
 
     def steps_shared_with(self, older: Hypothesis) -> int:
         """Return how many decoder steps it has in common with one of the same beam that is a piece shorter.

@@ -31,7 +31,7 @@ class Preparation:
     def __init__(self, tokenizer: Tokenizer, max_sentence_tokens: int) -> None:
         self._tokenizer, self._max_source_tokens = tokenizer, max_sentence_tokens
 
-    def split(self, text: str, language: str, *, with_pieces: bool = True) -> list[Prepared]:
+    def split(self, text: str, language: str, *, with_pieces: bool) -> list[Prepared]:
         """Cut a text into sentences that the model can take."""
         prepared: list[Prepared] = []
         for whole in split_sentences(text, language):
