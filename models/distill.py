@@ -77,7 +77,7 @@ class Teacher:
 
     def _text(self, sequence: Sequence) -> str:
         best = sequence.future.result().best
-        return normalize(self._tokenizer.decode(best.ids).text) if best.finish is Finish.STOP else ""
+        return normalize(self._tokenizer.decode_text(best.ids)) if best.finish is Finish.STOP else ""
 
 
 @dataclass(frozen=True)

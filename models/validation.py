@@ -111,7 +111,7 @@ def translate(network: Transformer, tokenizer: Tokenizer, sources: list[str], ta
     for rows in _chunks(len(ids), 64):
         part = [ids[r] for r in rows]
         written = greedy(network, part, max_tokens=max(map(len, part)) + 16)  # loops need not run on
-        translated += [tokenizer.decode(row).text for row in written]
+        translated += [tokenizer.decode_text(row) for row in written]
     return translated
 
 

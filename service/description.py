@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -32,8 +33,10 @@ class Description:
     def __init__(self, tokenizer: Tokenizer, head: AlignmentHead) -> None:
         self._tokenizer, self._head = tokenizer, head
 
-    def decode(self, written: Written, prefix: Prepared | None) -> Decoded:
-        """Join pieces to text; a prefix stands there as it was given."""
+    def decode(self, written: Written, options: Options, prefix: Prepared | None) -> Decoded:
+        """Join pieces to text, and locate them if it is wanted; a prefix stands there as it was given."""
+        if prefix is None and not options.wants_pieces:
+            return Decoded(self._tokenizer.decode_text(written.ids), [])
         if prefix is None:
             return self._tokenizer.decode(written.ids)
         rest = self._tokenizer.decode(written.ids[len(prefix.ids) :], goes_on=bool(prefix.ids))
@@ -48,7 +51,7 @@ class Description:
         """Describe the further translations; pieces that spell the same text count once."""
         seen, found = {target.text}, []
         for written in result.alternatives:
-            other = self.decode(written, prefix)
+            other = self.decode(written, options, prefix)
             if other.text in seen:
                 continue
             seen.add(other.text)
@@ -56,7 +59,7 @@ class Description:
             if options.alignment:
                 both = split_words(sentence.text), split_words(other.text)
                 words = self._align_words(sentence, written, other, both, sentence.span.start, 0)
-            found.append(Alternative(other.text, float(np.mean(written.log_probabilities)), words))
+            found.append(Alternative(other.text, fmean(written.log_probabilities), words))
         return found
 
     def describe(
@@ -73,7 +76,7 @@ class Description:
             source_span=sentence.span,
             target_span=Span(at, at + len(target.text)),
             finish=best.finish,
-            score=float(np.mean(best.log_probabilities)),
+            score=fmean(best.log_probabilities),
             words=words and self._align_words(sentence, best, target, words, begin, at),
             source_tokens=[replace(token, span=_moved(token.span, begin)) for token in source_tokens],
             target_tokens=[replace(token, span=_moved(token.span, at)) for token in target_tokens],
@@ -149,12 +152,14 @@ class Assembly:
         index, options, prefix = len(self.done), self._options, self._prefix
         sentence = self._sentences[index]
         gap = self._text[self._end : sentence.span.start]
-        target = self._description.decode(result.best, prefix)
+        target = self._description.decode(result.best, options, prefix)
         words = (split_words(sentence.text), split_words(target.text)) if options.alignment else None
         at = self._length + len(gap)
         done = self._description.describe(sentence, result, options, target, words, at=at)
-        others = self._description.alternatives(sentence, result, options, target, prefix)
-        self.done.append(replace(done, alternatives=others))
+        if result.alternatives:
+            others = self._description.alternatives(sentence, result, options, target, prefix)
+            done = replace(done, alternatives=others)
+        self.done.append(done)
         self._said += (gap if index > self._first else "") + target.text
         self._end, self._length = sentence.span.end, at + len(target.text)
         is_last = len(self.done) == len(self._sentences)

@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 from service import tracing
 from service.batching import stages
 from service.batching.loop import Loop
+from service.batching.results import results_of
 from service.batching.sequence import Result, Sequence
 from service.bundle import Bundle
 from service.description import Assembly, Description, Part, unlinked
@@ -251,14 +252,11 @@ class Translator:
         )
 
     async def _run(self, sequences: list[Sequence]) -> list[Result]:
-        """Wait for some sentences; if the caller goes away or one fails, they leave the batch at the next step."""
+        """Queue some sentences and wait until all are done."""
         self._loop.submit(sequences)
-        waiting = [asyncio.wrap_future(sequence.future) for sequence in sequences]
         try:
-            return await asyncio.gather(*waiting)
+            return await results_of(sequences)
         finally:
-            for future in waiting:
-                future.cancel()
             if tracing.is_wanted():
                 stages.trace(map(stages.instants, sequences))
 

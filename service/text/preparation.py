@@ -29,27 +29,24 @@ class Preparation:
     """Cuts texts for one model."""
 
     def __init__(self, tokenizer: Tokenizer, max_sentence_tokens: int) -> None:
-        self._tokenizer, self._max_source_tokens = tokenizer, max_sentence_tokens
+        self._tokenizer, self._max_pieces = tokenizer, max_sentence_tokens - MARKS
 
     def split(self, text: str, language: str, *, with_pieces: bool) -> list[Prepared]:
         """Cut a text into sentences that the model can take."""
         prepared: list[Prepared] = []
         for whole in split_sentences(text, language):
-            parts = [
-                self.prepare(text, span, with_pieces=with_pieces)
-                for span in split_to_fit(text, whole, self._fits)
-            ]
-            parts = [part for part in parts if part.ids]  # one of invisible characters has none
-            if parts:
-                prepared += [replace(parts[0], parts=len(parts)), *parts[1:]]
+            one = self.prepare(text, whole, with_pieces=with_pieces)
+            if len(one.ids) <= self._max_pieces:
+                prepared += [one] if one.ids else []  # one of invisible characters has none
+                continue
+            spans = split_to_fit(text, whole, self._fits)
+            parts = [self.prepare(text, span, with_pieces=with_pieces) for span in spans]
+            parts = [part for part in parts if part.ids]
+            prepared += [replace(parts[0], parts=len(parts)), *parts[1:]]
         return prepared
 
     def _fits(self, text: str) -> bool:
-        normalized = normalize(text)
-        limit = self._max_source_tokens - MARKS
-        if len(normalized.encode()) < limit:  # a piece has at least one byte; the first space is one more
-            return True
-        return len(self._tokenizer.encode_ids(normalized)) <= limit
+        return len(self._tokenizer.encode_ids(normalize(text))) <= self._max_pieces
 
     def prepare(self, text: str, span: Span, *, with_pieces: bool = True) -> Prepared:
         """Normalise one sentence and cut it into pieces, keeping the way back if it is wanted."""

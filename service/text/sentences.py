@@ -88,7 +88,8 @@ def _blocks(text: str) -> Iterator[Span]:
     """Yield the stretches that no sentence crosses: lines, table cells, wrapped paragraphs."""
     whole = trim(text, 0, len(text))
     start = line_start = whole.start
-    for gap in _WHITE.finditer(text, whole.start, whole.end):
+    gaps = _WHITE.finditer(text, *whole) if _BREAK.search(text, *whole) else ()  # most texts are a line
+    for gap in gaps:
         if not _BREAK.search(text, gap.start(), gap.end()):
             continue
         if not _is_wrap(text, Span(line_start, gap.start()), gap):
@@ -114,13 +115,14 @@ def _is_wrap(text: str, line: Span, gap: re.Match[str]) -> bool:
 def _split_block(text: str, block: Span, known: Abbreviations) -> Iterator[Span]:
     """Yield the sentences of a block; each of them holds a letter or a digit if the block does."""
     start = block.start
-    if not _MARK.search(text, *block):  # most headings, labels and table cells
+    last = next((i for i in range(block.end - 1, start - 1, -1) if text[i].isalnum()), start)
+    marks = list(_MARK.finditer(text, start, last))
+    if not marks:  # a sentence alone, most headings, labels and table cells
         yield block
         return
-    last = next((i for i in range(block.end - 1, start - 1, -1) if text[i].isalnum()), start)
     first = _first_letter(text, start, last)
     in_aside, in_quotes = _enclosures(text, block)
-    for mark in _MARK.finditer(text, block.start, last):
+    for mark in marks:
         following = mark.end()
         while following < last and text[following].isspace():
             following += 1

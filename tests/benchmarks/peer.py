@@ -120,7 +120,7 @@ class Service(TranslationServiceServicer):
         parts: list[str] = []
         end = 0
         for span, ids in zip(spans, written, strict=True):
-            parts += [text[end : span.start], self._tokenizer.decode(ids).text]
+            parts += [text[end : span.start], self._tokenizer.decode_text(ids)]
             end = span.end
         return "".join([*parts, text[end:]])
 

@@ -10,7 +10,7 @@ from service.description import Assembly, Part
 from service.text.preparation import Prepared
 from service.text.spans import Span
 from service.text.tokenizer import Decoded
-from service.translation import Alternative, Finish, FlagKind, Options, TranslatedSentence
+from service.translation import Finish, FlagKind, Options, TranslatedSentence
 
 PLAIN = Options("en", "fr")
 
@@ -18,7 +18,7 @@ PLAIN = Options("en", "fr")
 class FakeDescription:
     """Says of a result, which is a text here, only where it stands."""
 
-    def decode(self, written: str, _: None) -> Decoded:
+    def decode(self, written: str, options: Options, _: None) -> Decoded:
         """Return the text."""
         return Decoded(written, [])
 
@@ -30,10 +30,6 @@ class FakeDescription:
         attention = np.ones((3, 3), np.float32)
         return TranslatedSentence(sentence.span, span, Finish.STOP, 0.0, None, [], [], attention)
 
-    def alternatives(self, *_: Any) -> list[Alternative]:
-        """Return none."""
-        return []
-
 
 def assembled(
     text: str, parts: list[Prepared], *translated: str, keeps: bool = True
@@ -41,7 +37,7 @@ def assembled(
     """Put translations where the parts of a text stood."""
     description: Any = FakeDescription()
     assembly = Assembly(description, text, parts, PLAIN, None, keeps_details=keeps)
-    results: list[Any] = [SimpleNamespace(best=one) for one in translated]
+    results: list[Any] = [SimpleNamespace(best=one, alternatives=[]) for one in translated]
     return [assembly.add(result) for result in results], assembly
 
 

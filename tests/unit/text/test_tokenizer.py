@@ -142,6 +142,7 @@ def test_decodes_anything(tokenizer: Tokenizer, ids: list[int]) -> None:
     """
     decoded = tokenizer.decode(ids)
 
+    assert decoded.text == tokenizer.decode_text(ids)
     assert len(ids) == len(decoded.spans)
     assert all(0 <= start <= end <= len(decoded.text) for start, end in decoded.spans)
     decoded.text.encode()
