@@ -116,25 +116,25 @@ class Translator:
         left = deque(self._sequence(sentence, options, prefix) for sentence in sentences)  # not yet queued
         _hold(left, options, 2 * CHUNK)
         assembly = Assembly(self._description, text, sentences, options, prefix, keeps_details=False)
-        waiting: deque[tuple[Sequence, asyncio.Future[Result]]] = deque()
+        waiting: deque[Sequence] = deque()
         passed: list[stages.Instants] = []
 
         async def first() -> Part:
-            result = await waiting[0][1]
-            passed.append(stages.instants(waiting.popleft()[0]))
+            [result] = await results_of([waiting[0]])
+            passed.append(stages.instants(waiting.popleft()))
             return self._counted(assembly.add(result), options)
 
         try:
             while chunk := [left.popleft() for _ in range(min(CHUNK, len(left)))]:
                 await self._submit_patiently(chunk)
-                waiting += [(sequence, asyncio.wrap_future(sequence.future)) for sequence in chunk]
+                waiting += chunk
                 while len(waiting) > CHUNK:  # the next chunk is queued before this one is done
                     yield await first()
             while waiting:
                 yield await first()
         finally:
-            for sequence, future in waiting:
-                future.cancel()
+            for sequence in waiting:
+                sequence.abandon()
                 passed.append(stages.instants(sequence))
             stages.trace(passed)
 

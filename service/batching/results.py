@@ -25,7 +25,7 @@ async def results_of(sequences: Items[Sequence]) -> list[Result]:
         return []
     loop = asyncio.get_running_loop()
     all_done: asyncio.Future[None] = loop.create_future()
-    numbers = count(1)  # atomic: sentences of a call may be in several decode loops
+    wanted, numbers = len(sequences), count(1)  # atomic: sentences of a call may be in several decode loops
 
     def tell(failure: BaseException | None) -> None:
         if all_done.done():  # nobody waits any more
@@ -37,7 +37,7 @@ async def results_of(sequences: Items[Sequence]) -> list[Result]:
 
     def note(future: Future[Result]) -> None:
         failure = None if future.cancelled() else future.exception()
-        if (failure or next(numbers) == len(sequences)) and not loop.is_closed():
+        if (failure or next(numbers) == wanted) and not loop.is_closed():
             loop.call_soon_threadsafe(tell, failure)
 
     for sequence in sequences:
@@ -47,4 +47,4 @@ async def results_of(sequences: Items[Sequence]) -> list[Result]:
         return [sequence.future.result() for sequence in sequences]
     finally:
         for sequence in sequences:
-            sequence.future.cancel()  # does nothing to one that is done
+            sequence.abandon()

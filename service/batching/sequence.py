@@ -72,6 +72,7 @@ class Sequence:
         deadline: On the loop's clock; of equal priority, the earlier joins first. After it the sentence is given up.
         caller: Whose it is; callers take turns.
         arrival: Its number in the order of arrival.
+        is_abandoned: What `abandon` leads to; to ask the future at each step would be slow.
         live: Hypotheses that go on, a row each; one until the first free choice.
         ended: Those that do not.
     """
@@ -87,6 +88,7 @@ class Sequence:
     deadline: float = math.inf
     caller: str = ""
     arrival: int = 0
+    is_abandoned: bool = False
     live: list[Hypothesis] = field(default_factory=lambda: [Hypothesis()])
     ended: list[Hypothesis] = field(default_factory=list)
     future: Future[Result] = field(default_factory=Future)
@@ -106,12 +108,11 @@ class Sequence:
         return len(self.source_ids) + self.search.beam_size * self.expected_tokens
 
     def __post_init__(self) -> None:
-        self.is_abandoned = False  # nobody waits for the result any more
         self._width = len(self.source_ids) if self.wants_attention else 0
-        self.future.add_done_callback(self._note_cancelled)  # asking the future at each step is slow
 
-    def _note_cancelled(self, future: Future[Result]) -> None:
-        self.is_abandoned = future.cancelled()
+    def abandon(self) -> None:
+        """Leave at the next step, for nobody waits for the result any more; if it is done, do nothing."""
+        self.is_abandoned = self.future.cancel()
 
     def is_lost(self, now: float) -> bool:
         """Tell whether more work on it would be for nobody."""

@@ -271,7 +271,7 @@ def test_a_share_forgets_the_abandoned() -> None:
     gone = of("a", 5)
     for waiting in gone:
         line.add(waiting)
-        waiting.future.cancel()
+        waiting.abandon()
 
     line.check_room("a", 5, 30, retry_seconds=1.0, now=NOW)
 
@@ -285,7 +285,7 @@ def test_queue_forgets_the_abandoned() -> None:
     line.add(gone)
     line.add(here)
 
-    gone.future.cancel()
+    gone.abandon()
     line.check_room("", 1, 6, retry_seconds=1.0, now=NOW)
 
     assert [here] == list(line)

@@ -81,7 +81,7 @@ def test_cancelled_leaves_at_the_next_step(metrics: Metrics) -> None:
     loop.submit([gone, here])
     steps(loop)
 
-    gone.future.cancel()
+    gone.abandon()
     steps(loop, 3)
 
     assert [2, 1, 1, 1] == [len(batch) for batch in runner.batches]
@@ -98,7 +98,7 @@ def test_all_cancelled(metrics: Metrics) -> None:
     loop.submit([gone])
     steps(loop)
 
-    gone.future.cancel()
+    gone.abandon()
     steps(loop)
 
     assert 1 == len(runner.batches)
@@ -287,8 +287,8 @@ def test_given_up_work_is_counted(metrics: Metrics) -> None:
     loop.submit([running, waiting, last])
     steps(loop, 2)
 
-    running.future.cancel()
-    waiting.future.cancel()
+    running.abandon()
+    waiting.abandon()
     steps(loop, 2)
 
     value = metrics.registry.get_sample_value

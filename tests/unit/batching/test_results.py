@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -126,3 +128,21 @@ async def test_caller_leaves() -> None:
         await task
     assert running.is_abandoned
     assert not done.is_abandoned
+
+
+async def test_nothing_is_left_for_the_collector() -> None:
+    """
+    A sentence and all it holds is gone with the last who knows it, not at some later collection.
+    """
+    one = sequence(1)
+    task = await waiting([one])
+    elsewhere(partial(one.future.set_result, result(1)))
+    await task
+    left = weakref.ref(one)
+
+    gc.disable()
+    try:
+        del one, task
+        assert left() is None
+    finally:
+        gc.enable()

@@ -66,7 +66,7 @@ def test_skips_abandoned() -> None:
     gone, here = sequence(7), sequence(7)
     wait(scheduler, *[gone, here])
 
-    gone.future.cancel()
+    gone.abandon()
 
     assert [here] == scheduler.admit(NOW)
 
@@ -152,7 +152,7 @@ def test_drops_abandoned_rows() -> None:
     wait(scheduler, *[first, second, third])
     scheduler.admit(NOW)
 
-    second.future.cancel()
+    second.abandon()
 
     assert [1] == scheduler.drop_lost(NOW).left
     assert [first, third] == scheduler.running

@@ -210,7 +210,7 @@ def test_abandoned_is_not_an_error() -> None:
     sentence = sequence(7)
     feed(sentence, [EOS_ID])
 
-    sentence.future.cancel()
+    sentence.abandon()
     sentence.finish(now=0.0)
 
     assert sentence.is_abandoned
