@@ -116,13 +116,12 @@ def _split_block(text: str, block: Span, known: Abbreviations) -> Iterator[Span]
     """Yield the sentences of a block; each of them holds a letter or a digit if the block does."""
     start = block.start
     last = next((i for i in range(block.end - 1, start - 1, -1) if text[i].isalnum()), start)
-    marks = list(_MARK.finditer(text, start, last))
-    if not marks:  # a sentence alone, most headings, labels and table cells
+    if not _MARK.search(text, start, last):  # a sentence alone, most headings, labels and table cells
         yield block
         return
     first = _first_letter(text, start, last)
     in_aside, in_quotes = _enclosures(text, block)
-    for mark in marks:
+    for mark in _MARK.finditer(text, start, last):
         following = mark.end()
         while following < last and text[following].isspace():
             following += 1
