@@ -87,7 +87,10 @@ class Settings:
         0, "processor threads of each decode loop; 0: the processors that may be used, shared out", 0, 1024
     )
     max_running_sentences: int = _setting(
-        16, "decoder rows of each loop; more share out the processor, each is slower, and take memory", 1, 1024
+        16,
+        "decoder rows of each loop; more share out the processor, each is slower, and take memory",
+        1,
+        1024,
     )
     max_batch_tokens: int = _setting(
         32_768, "cache positions of all rows of a loop together; fewer bound memory more tightly", 512

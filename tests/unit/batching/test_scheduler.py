@@ -58,6 +58,24 @@ def test_batches(max_running: int, arrivals: list[dict[str, int]], batches: list
     assert batches == replay(arrivals, max_running=max_running)
 
 
+@pytest.mark.parametrize(
+    ("running", "waiting", "joining"),
+    [(0, 9, 8), (6, 2, 2), (6, 9, 2), (7, 1, 1), (7, 2, 0), (8, 1, 0)],
+    ids=["empty", "room-for-all", "a-quarter-free", "the-last", "too-few-free", "full"],
+)
+def test_several_join_together(running: int, waiting: int, joining: int) -> None:
+    """
+    If more wait than there are free rows, nobody joins before a quarter of the rows is free.
+    """
+    scheduler = make_scheduler(max_running=8)
+    wait(scheduler, *(sequence(7) for _ in range(running)))
+    assert running == len(scheduler.admit(NOW))
+
+    wait(scheduler, *(sequence(7) for _ in range(waiting)))
+
+    assert joining == len(scheduler.admit(NOW))
+
+
 def test_skips_abandoned() -> None:
     """
     A sentence whose client hung up never takes a decoder row.
