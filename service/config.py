@@ -88,7 +88,7 @@ class Settings:
     )
     max_running_sentences: int = _setting(
         16,
-        "decoder rows of each loop; more share out the processor, each is slower, and take memory",
+        "decoder rows of each loop; more take memory, and beyond some number calls only take longer",
         1,
         1024,
     )
