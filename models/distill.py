@@ -188,7 +188,7 @@ def _translated(teacher: Teacher, job: Job, pairs: list[tuple[str, str]], lot: i
             running.popleft()
     finally:  # on Ctrl-C, nobody waits for what is on its way
         for sequence in (sequence for _, lot_ in running for sequence in lot_ if sequence):
-            sequence.future.cancel()
+            sequence.abandon()
 
 
 def _lines(
