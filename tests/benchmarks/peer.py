@@ -29,9 +29,7 @@ from service.pb.dragoman.v1.translation_pb2_grpc import (
     TranslationServiceServicer,
     add_TranslationServiceServicer_to_server,
 )
-from service.text.normalize import normalize
-from service.text.sentences import split_sentences, split_to_fit
-from service.text.spans import Span
+from service.text.preparation import Preparation, Prepared
 from service.text.tokenizer import EOS_ID, Tokenizer
 from tests.benchmarks.batcher import DynamicBatcher, Limits
 from tests.benchmarks.corpus import MAX_SOURCE_TOKENS, Sentence
@@ -78,23 +76,25 @@ class Service(TranslationServiceServicer):
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         self._engine, self._tokenizer = engine, tokenizer
+        self._preparation = Preparation(tokenizer, MAX_SOURCE_TOKENS)
 
     async def Translate(self, request: Any, context: Any) -> pb.TranslateResponse:  # noqa: N802 - gRPC's name
         """Translate the texts of a call together."""
-        split = [self._split(text, request.source_language_code) for text in request.contents]
+        language = request.source_language_code
+        split = [self._preparation.split(text, language, with_pieces=False) for text in request.contents]
         tag = self._tokenizer.tag_id(request.target_language_code)
         given = [
-            Sentence([tag, *ids, EOS_ID], 2 * (len(ids) + 2) + 10)
-            for text, spans in zip(request.contents, split, strict=True)
-            for ids in self._tokenizer.encode_batch([normalize(span.of(text)) for span in spans])
+            Sentence([tag, *one.ids, EOS_ID], 2 * (len(one.ids) + 2) + 10)
+            for sentences in split
+            for one in sentences
         ]
         written = await self._engine.translate(given) if given else []
         reply = pb.TranslateResponse()
         done = iter(written)
-        for text, spans in zip(request.contents, split, strict=True):
+        for text, sentences in zip(request.contents, split, strict=True):
             reply.translations.add(
-                translated_text=self._joined(text, spans, [next(done) for _ in spans]),
-                source_language_code=request.source_language_code,
+                translated_text=self._joined(text, sentences, [next(done) for _ in sentences]),
+                source_language_code=language,
             )
         reply.metadata.source_tokens = sum(len(sentence.ids) for sentence in given)
         reply.metadata.target_tokens = sum(
@@ -102,26 +102,13 @@ class Service(TranslationServiceServicer):
         )
         return reply
 
-    def _split(self, text: str, language: str) -> list[Span]:
-        """Cut a text into sentences that the model can take."""
-        return [
-            part
-            for whole in split_sentences(text, language)
-            for part in split_to_fit(text, whole, self._fits)
-            if normalize(part.of(text))
-        ]
-
-    def _fits(self, text: str) -> bool:
-        normalized, limit = normalize(text), MAX_SOURCE_TOKENS - 2
-        return len(normalized.encode()) < limit or len(self._tokenizer.encode(normalized).ids) <= limit
-
-    def _joined(self, text: str, spans: Items[Span], written: Items[list[int]]) -> str:
+    def _joined(self, text: str, sentences: Items[Prepared], written: Items[list[int]]) -> str:
         """Put the translations where the sentences stood."""
         parts: list[str] = []
         end = 0
-        for span, ids in zip(spans, written, strict=True):
-            parts += [text[end : span.start], self._tokenizer.decode_text(ids)]
-            end = span.end
+        for sentence, ids in zip(sentences, written, strict=True):
+            parts += [text[end : sentence.span.start], self._tokenizer.decode_text(ids)]
+            end = sentence.span.end
         return "".join([*parts, text[end:]])
 
 
