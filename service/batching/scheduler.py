@@ -103,10 +103,10 @@ class Scheduler:
 
     def _most_rows(self, load: int, share: int | None) -> int:
         """Return how many rows may be taken now; of a few free ones none, for soon there are more."""
-        most = self.max_running if share is None else min(self.max_running, share)
-        free = most - load
-        is_little = load and free < self.max_running // 4 and len(self.waiting) > free
-        return load if is_little else most  # several that join together share a pass through the encoder
+        free = self.max_running - load
+        if load and free < self.max_running // 4 and len(self.waiting) > free:
+            return load  # several that join together share a pass through the encoder
+        return self.max_running if share is None else min(self.max_running, share)
 
     def _give_rows(self, joined: list[Sequence]) -> None:
         for sequence in joined:

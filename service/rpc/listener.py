@@ -76,19 +76,20 @@ class Listener:
                 log.warning("gRPC has given up (%s); listening anew on port %d", type(error).__name__, port)
                 leaving = asyncio.ensure_future(present.stop(grace))
                 leaving.add_done_callback(partial(self._forget, present))
-                await self._wait_for(port)
-                await self._listen(port)
+                await self._listen_again(port)
 
     def _forget(self, server: grpc.aio.Server, done: asyncio.Future[None]) -> None:
         if server in self._servers:
             self._servers.remove(server)
 
-    async def _wait_for(self, port: int) -> None:
-        """Wait until the server before has closed the port, which it does before its calls are over."""
+    async def _listen_again(self, port: int) -> None:
+        """Listen as soon as the port is free: the server before closes it before its calls are over."""
         while True:
             try:
-                return _try_address(self._host, port)
-            except OSError:
+                _try_address(self._host, port)
+                await self._listen(port)
+                return
+            except (OSError, StartupError):
                 await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -18,6 +18,8 @@ from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.rpc.server import Server
 from service.tracing import Tracer
 
+ONE_BY_ONE = {"max_running_sentences": "1", "decode_loops": "1"}  # a text of some sentences takes a while
+
 
 class Running:
     """A server, and a client's view of it."""

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
-from tests.integration.conftest import Running, running, until
+from tests.integration.conftest import ONE_BY_ONE, Running, running, until
 from tests.integration.contract import align_request, detail, pair, refused, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -223,7 +223,7 @@ async def test_queue_full() -> None:
     """
     When the line is full a call is refused with the time to come back, and those accepted are served.
     """
-    async with running(max_running_sentences="1", max_queued_sentences="4", decode_loops="1") as small:
+    async with running(max_queued_sentences="4", **ONE_BY_ONE) as small:
         texts = ["The cat sat on the mat, and slept until the morning came."] * 3
         calls = [small.stub.Translate(request(*texts)) for _ in range(4)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -263,9 +263,9 @@ async def test_room_for_attention() -> None:
     """
     Attention that there is no room for beside that of others is refused for the moment; alone it has room.
     """
-    async with running(max_held_bytes="20000", decode_loops="1") as server:
+    async with running(max_held_bytes="20000", **ONE_BY_ONE) as server:
         wanted = pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_HARD)
-        first = server.stub.Translate(request("The cat sat on the mat, and slept. " * 10, output=wanted))
+        first = server.stub.Translate(request("The cat sat on the mat, and slept. " * 30, output=wanted))
         await until(lambda: server.value("dragoman_running_sentences"))
 
         code, info, *_ = await refused(

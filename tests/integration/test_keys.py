@@ -16,7 +16,7 @@ from service.errors import ConfigError
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.security import keyfile, keys
-from tests.integration.conftest import until
+from tests.integration.conftest import ONE_BY_ONE, until
 from tests.integration.contract import align_request, detail, pair, refused, request
 from tests.integration.guards import SERVING, bearer, guarded, health_of, is_known, reflected
 from tests.integration.test_stream import messages
@@ -210,8 +210,7 @@ class TestFairShares:
         """
         bulk, small = (keyfile.create(key_file, id_) for id_ in ("bulk", "small"))
         texts = ["The cat sat on the mat, and slept until the morning came."] * 10
-        settings = {"max_queued_sentences": "40", "max_running_sentences": "1", "decode_loops": "1"}
-        async with guarded(key_file, **settings) as server:
+        async with guarded(key_file, max_queued_sentences="40", **ONE_BY_ONE) as server:
             calls = [server.stub.Translate(request(*texts), metadata=bearer(bulk)) for _ in range(12)]
             outcomes = asyncio.gather(*calls, return_exceptions=True)
             await until(lambda: server.value("dragoman_rejected_total", reason="QUEUE_FULL"))

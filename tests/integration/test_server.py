@@ -12,7 +12,7 @@ from prometheus_client import start_http_server
 
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
-from tests.integration.conftest import Running, running, until
+from tests.integration.conftest import ONE_BY_ONE, Running, running, until
 from tests.integration.contract import refused, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -59,17 +59,15 @@ async def test_drain_finishes_running_calls() -> None:
     """
     A call that was accepted is answered although the server drains; what comes later is refused.
     """
-    async with running() as leaving:
+    async with running(**ONE_BY_ONE) as leaving:
         call = leaving.stub.Translate(request("The cat sat on the mat, and slept. " * 10))
-        for _ in range(200):
-            await asyncio.sleep(0.005)
-            if leaving.value("dragoman_running_sentences"):
-                break
+        await until(lambda: leaving.value("dragoman_running_sentences"))
 
         draining = asyncio.create_task(leaving.server.drain())
 
         assert 10 == len((await call).translations[0].sentences)
         await draining
+        assert "UNAVAILABLE" == (await refused(leaving.stub.Translate(request("Yes."))))[0]
 
 
 @pytest.mark.parametrize("texts", [0, 1])

@@ -76,6 +76,19 @@ def test_several_join_together(running: int, waiting: int, joining: int) -> None
     assert joining == len(scheduler.admit(NOW))
 
 
+def test_a_share_is_not_the_room_there_is() -> None:
+    """
+    Beside another loop, which is to have the rest, a few join as well: there are rows enough.
+    """
+    scheduler = make_scheduler(max_running=16)
+    wait(scheduler, *(sequence(7) for _ in range(4)))
+    scheduler.admit(NOW)
+
+    wait(scheduler, *(sequence(7) for _ in range(4)))
+
+    assert 2 == len(scheduler.admit(NOW, share=6))
+
+
 def test_skips_abandoned() -> None:
     """
     A sentence whose client hung up never takes a decoder row.
