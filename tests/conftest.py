@@ -9,12 +9,15 @@ import shutil
 from collections.abc import Generator, Mapping
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from service import bundle
 from service.bundle import Bundle
 from service.config import DEFAULT_BUNDLE
 from service.text.tokenizer import Tokenizer
+
+hypothesis.settings.load_profile("ci")  # the same inputs each time, and no deadline: machines stall
 
 ReportT = TypeVar("ReportT", pytest.TestReport, pytest.CollectReport)
 

@@ -248,9 +248,10 @@ class Loop:
             depth.set(self._waiting.num_of[priority])
 
     def _count_sentences(self) -> None:
-        self._count_waiting()
-        running = sum(len(worker.scheduler.running) for worker in self.workers)
-        self._metrics.running_sentences.set(running)
+        with self._changed:  # or a worker could write down what another has changed meanwhile
+            self._count_waiting()
+            running = sum(len(worker.scheduler.running) for worker in self.workers)
+            self._metrics.running_sentences.set(running)
 
     def _run(self, worker: Worker) -> None:
         running = worker.scheduler

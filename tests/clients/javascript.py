@@ -14,6 +14,6 @@ def node() -> str:
     program, npm = require_tool("node"), require_tool("npm")
     wanted, installed = FOLDER / "package-lock.json", FOLDER / "node_modules/.installed"
     if not installed.exists() or installed.read_bytes() != wanted.read_bytes():
-        subprocess.run([npm, *_INSTALL], cwd=FOLDER, check=True, timeout=100)
+        subprocess.run([npm, *_INSTALL], cwd=FOLDER, check=True, timeout=300)
         installed.write_bytes(wanted.read_bytes())
     return program

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from google.protobuf.json_format import Parse
 
 from service.metrics import SERVICE
@@ -46,6 +47,7 @@ async def test_python() -> None:
     assert re.fullmatch(r".+ \[Link\(.+\)\]\n", printed)
 
 
+@pytest.mark.timeout(400)  # npm may have to fetch first
 async def test_javascript() -> None:
     """
     The JavaScript example prints what the Python client gets.

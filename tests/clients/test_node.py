@@ -11,6 +11,7 @@ import pytest
 from tests.clients.javascript import node
 from tests.integration.conftest import Running, running
 
+pytestmark = pytest.mark.timeout(400)  # npm may have to fetch first
 CLIENT = Path(__file__).parent / "node/client.js"
 INVALID_ARGUMENT, UNIMPLEMENTED = 3, 12
 

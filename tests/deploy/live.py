@@ -30,6 +30,8 @@ TEXTS = [
     "The agreement on the European Economic Area was signed in August 1992 by twelve ministers.",
     "Good morning.",
 ]
+LONG = 3 * "The agreement on the European Economic Area was signed in August 1992 by twelve ministers, "
+LONG += "and that was that."  # 240 of these take more than a second on any processor of today, and less than twenty
 _START_SECONDS = 60.0
 
 
@@ -161,9 +163,8 @@ class Load:
         client.translate(["Buenos días.", "¿Dónde está la estación?"] * 20, source="es", target="en")
 
     def _ask_much(self, client: Client) -> None:
-        client.translate(
-            TEXTS * 80, source="en", target="fr"
-        )  # fits into the queue with one of the others, not with all
+        # Fits into the queue with one of the others, not with all.
+        client.translate([LONG] * 240, source="en", target="fr")
 
     def _be_wrong(self, client: Client) -> None:
         client.translate([], source="en", target="fr")

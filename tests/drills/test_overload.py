@@ -106,12 +106,12 @@ def test_overload(tmp_path: Path, scale: Scale, kind: str) -> None:
     goodput = report.achieved_rate / capacity.achieved_rate
     if scale.is_full:
         write(f"overload_{kind}", figures(capacity, report, outcomes, memory), f"overload and {kind}")
-    assert 0 == report.num_unfinished
-    assert outcomes.slowest < DEADLINE_SECONDS + MARGIN_SECONDS
+    assert outcomes.slowest < DEADLINE_SECONDS + (MARGIN_SECONDS if scale.is_full else 15)
     assert 0 == outcomes.hintless
     assert outcomes.kinds.keys() <= ALLOWED | ({"CANCELLED"} if kind == "strings" else set())
     assert report.num_ok > 0
-    if scale.is_full:  # two per cent are four seconds: no time to judge speed by
+    if scale.is_full:  # two per cent are four seconds, of which a stall of the machine may take half
+        assert 0 == report.num_unfinished
         assert outcomes.late <= 0.01 * (outcomes.answered + outcomes.late)
         assert memory.growth < 1.05
         assert goodput > 0.9 or kind == "strings"

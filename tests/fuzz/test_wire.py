@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from tests.conftest import Scale
 from tests.fuzz import frames, messages
-from tests.fuzz.watched import Watched, watched
+from tests.fuzz.watched import MAX_NORMAL_SECONDS, Watched, watched
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(3600)]
 VALID, MALFORMED, CONNECTIONS, SLOW, ENORMOUS = 12_600, 6_000, 5_000, 200, 200
@@ -159,7 +159,8 @@ def test_malformed_messages(server: Watched, scale: Scale, results: dict[str, An
     inputs = st.tuples(messages.malformed(), DEADLINES)
     codes = run(inputs, scale(MALFORMED), lambda one: drill.send(*one), drill)
 
-    assert codes["INVALID_ARGUMENT"] > sum(codes.values()) / 3
+    in_time = sum(codes.values()) - codes.get("DEADLINE_EXCEEDED", 0)
+    assert codes["INVALID_ARGUMENT"] > in_time / 3
     results["malformed_messages"] = codes
 
 
@@ -204,12 +205,12 @@ def test_enormous_messages(server: Watched, scale: Scale, results: dict[str, Any
     codes: dict[str, int] = {}
     for number in range(scale(ENORMOUS, least=len(messages.ENORMOUS))):
         method, payload, expected = messages.ENORMOUS[number % len(messages.ENORMOUS)]
-        outcome = clients.submit(server.ask, method, [payload()], 30)
+        outcome = clients.submit(server.ask, method, [payload()], 2 * MAX_NORMAL_SECONDS)
         began = time.monotonic()
         server.normal_call()
         waited = time.monotonic() - began
         code = outcome.result()
-        assert (expected, True) == (code, waited < 5), (number, method, waited)
+        assert (expected, True) == (code, waited < MAX_NORMAL_SECONDS), (number, method, waited)
         codes[code] = codes.get(code, 0) + 1
         server.check()
 

@@ -1,6 +1,7 @@
 """A server process under observation: what it says, what it holds, whether it still does its work."""
 
 import json
+import os
 import re
 import sys
 import time
@@ -24,10 +25,9 @@ LIMITS = {
     "MAX_CODE_POINTS": "500", "MAX_CALL_CODE_POINTS": "2000", "MAX_TEXTS": "16", "DEFAULT_DEADLINE_SECONDS": "5",
 }  # fmt: skip
 MAX_GROWTH_BYTES = 192 * 2**20  # of caches and allocators that had not met their largest request yet
-MAX_NEW_THREADS = (
-    10  # asyncio's, which split long texts, and gRPC's: both make them one by one, up to a limit
-)
-MAX_NORMAL_SECONDS = 10.0
+# Asyncio's, which split long texts, and gRPC's: both make them one by one, up to a limit.
+MAX_NEW_THREADS = min(32, (os.cpu_count() or 1) + 4) + 4
+MAX_NORMAL_SECONDS = 30.0  # on a machine that does much else
 _START_SECONDS = 60.0
 _NOT_TAKEN = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
 _NEW_PORT = "gRPC has given up (UnicodeDecodeError); listening anew"

@@ -28,8 +28,8 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def wait_for(self, count: int) -> list[Span]:
-        """Return the spans as soon as there are so many, or after five seconds."""
-        deadline = time.monotonic() + 5
+        """Return the spans as soon as there are so many, or after half a minute."""
+        deadline = time.monotonic() + 30
         while len(self.spans) < count and time.monotonic() < deadline:
             time.sleep(0.01)
         return self.spans

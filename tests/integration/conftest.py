@@ -1,8 +1,10 @@
 """Real servers on loopback, with the embedded bundle."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,30 @@ class Running:
     def value(self, name: str, **labels: str) -> float:
         """Return a sample of the metrics; one that does not exist is 0."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make no decoder step for a while: what is in work stays in work, however fast the machine is."""
+        released = threading.Event()
+        runners = [worker.runner for worker in self.served.models[0].loop.workers]
+
+        def after_release(step: Callable[..., Any], *arguments: Any) -> Any:
+            assert released.wait(100)
+            return step(*arguments)
+
+        for runner in runners:
+            runner.step = partial(after_release, runner.step)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            for runner in runners:
+                del runner.step
+            released.set()
+
+    @property
+    def running(self) -> int:
+        """Return how many sentences are in work, as the schedulers know it: the metric follows after a step."""
+        return sum(len(worker.scheduler.running) for worker in self.served.models[0].loop.workers)
 
     @property
     def waiting(self) -> float:
@@ -66,7 +92,7 @@ async def running_traced(tracer: Tracer | None, /, **settings: str) -> AsyncIter
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what the server notices in its own time."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 

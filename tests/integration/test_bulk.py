@@ -145,7 +145,7 @@ def test_a_server_that_is_killed_and_comes_back(file: Path, tmp_path: Path) -> N
     """
     A server killed in the middle, and one told to end, cost no line and repeat none.
     """
-    file.write_text("\n".join(some_lines(160)), "utf-8")
+    file.write_text("\n".join(some_lines(400)), "utf-8")
     output = tmp_path / "output"
     with replica(tmp_path, "--decode-loops", "1", "--max-running-sentences", "4") as server:
         command = [*COMMAND, *translating(server, file, "--output", str(output))]

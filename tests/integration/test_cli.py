@@ -1,5 +1,6 @@
 """The command line as its users meet it: in processes of their own."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from service.cli import main
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service"]
 ENGLISH_TO_FRENCH = ["--from", "en", "--to", "fr"]
-PATIENCE = 30.0  # seconds; a bound, not an expectation
+PATIENCE = 60.0  # seconds; a bound, not an expectation
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -352,7 +353,8 @@ class TestTranslate:
             assert process.stdin
             assert process.stdout
             assert process.stderr
-            process.stdin.write(b"Yes.\n" * 2000)
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)  # so that the answers do not fit into it
+            process.stdin.write(b"Yes.\n" * 4000)
             process.stdin.close()
             process.stdout.readline()
             process.stdout.close()

@@ -54,7 +54,7 @@ class Wire:
 async def wire(server: Running) -> AsyncIterator[Wire]:
     """Connect to a server."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         try:
             yield Wire(reader, writer)
         finally:
@@ -80,14 +80,12 @@ async def test_age() -> None:
 
         server.server._calls._access.caller = spy  # type: ignore[method-assign]
         told = asyncio.create_task(watching.until(_GOAWAY))
-        until, calls = asyncio.get_running_loop().time() + 1.6, 0
-        while asyncio.get_running_loop().time() < until:
+        calls = 0
+        while len(peers) < 3 or calls <= 30:
             await server.stub.ListModels(pb.ListModelsRequest(), timeout=5)
             calls += 1
 
         assert _NO_ERROR == goaway((await told)[1])
-        assert len(peers) >= 3
-        assert calls > 30
 
 
 async def test_age_spares_streams() -> None:
@@ -108,7 +106,7 @@ async def test_grace_ends() -> None:
     """
     After the grace an old connection is ended, whatever still runs on it.
     """
-    settings = {"max_connection_age_seconds": "0.3", "max_connection_grace_seconds": "1"}
+    settings = {"max_connection_age_seconds": "0.3", "max_connection_grace_seconds": "3"}
     async with running(**settings) as server:
         stream = server.stub.StreamTranslate()
         [first] = messages(["Yes."])

@@ -149,7 +149,7 @@ class TestErrors:
         """
         A call that would not be done in time ends at once, and nothing is queued for it.
         """
-        texts = ["The cat sat on the mat, and slept until the morning came. " * 20] * 5
+        texts = ["The cat sat on the mat, and slept until the morning came. " * 20] * 20
 
         with pytest.raises(grpc.aio.AioRpcError) as late:
             await server.stub.Translate(request(*texts), timeout=0.05)
@@ -161,12 +161,15 @@ class TestErrors:
         """
         A call that its client gives up frees its rows.
         """
-        call = server.stub.Translate(request("The cat sat on the mat, and slept on. " * 100))
-        await until(lambda: server.value("dragoman_running_sentences"))
+        with server.held():
+            call = server.stub.Translate(request("The cat sat on the mat, and slept on. " * 100))
+            await until(lambda: server.running)
 
-        call.cancel()
+            call.cancel()
+            await asyncio.sleep(0.1)
 
         await until_idle(server)
+        assert server.value("dragoman_cancelled_total", stage="queue")
 
 
 async def test_refused_requests_are_let_go(server: Running) -> None:
@@ -180,33 +183,27 @@ async def test_refused_requests_are_let_go(server: Running) -> None:
     try:
         for _ in range(5):
             await refused(call(payload))
-        await asyncio.sleep(0.05)  # the handler ends after its caller has the answer
-        kept = [
-            one
-            for one in gc.get_objects()
-            if type(one) is pb.TranslateRequest
-            and "xx" == one.target_language_code  # `isinstance` would ask each
-        ]
+        # The handler ends after its caller has the answer.
+        await until(lambda: not any(map(is_kept, gc.get_objects())))
     finally:
         gc.enable()
 
-    assert [] == kept
+
+def is_kept(one: object) -> bool:
+    """Tell whether an object is a refused request; `isinstance` would ask each."""
+    return type(one) is pb.TranslateRequest and "xx" == one.target_language_code
 
 
 async def until_idle(server: Running) -> None:
-    """Wait until nothing runs or waits, for a second at most."""
-    for _ in range(100):
-        await asyncio.sleep(0.01)
-        if not server.value("dragoman_running_sentences") and not server.waiting:
-            return
-    raise AssertionError("sentences nobody waits for are still running")
+    """Wait until nothing runs or waits."""
+    await until(lambda: 0 == server.value("dragoman_running_sentences") == server.waiting == server.running)
 
 
 async def test_default_deadline() -> None:
     """
     A call without a deadline gets the server's; one that cannot be done in it is refused with both figures.
     """
-    async with running(default_deadline_seconds="0.8") as hurried:
+    async with running(default_deadline_seconds="0.8", decode_loops="1") as hurried:
         texts = ["The cat sat on the mat, and slept until the morning came. " * 100] * 3
 
         code, info, _, error = await refused(hurried.stub.Translate(request(*texts)))
@@ -263,14 +260,15 @@ async def test_room_for_attention() -> None:
     """
     Attention that there is no room for beside that of others is refused for the moment; alone it has room.
     """
-    async with running(max_held_bytes="20000", **ONE_BY_ONE) as server:
+    async with running(max_held_bytes="20000") as server:
         wanted = pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_HARD)
-        first = server.stub.Translate(request("The cat sat on the mat, and slept. " * 30, output=wanted))
-        await until(lambda: server.value("dragoman_running_sentences"))
+        with server.held():
+            first = server.stub.Translate(request("The cat sat on the mat, and slept. " * 10, output=wanted))
+            await until(lambda: server.running)
 
-        code, info, *_ = await refused(
-            server.stub.Translate(request("The cat sat on the mat.", output=wanted))
-        )
+            code, info, *_ = await refused(
+                server.stub.Translate(request("The cat sat on the mat.", output=wanted))
+            )
 
         assert ("RESOURCE_EXHAUSTED", "MEMORY_FULL") == (code, info.reason)
         assert (await first).translations[0].sentences

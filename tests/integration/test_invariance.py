@@ -15,13 +15,16 @@ from tests.conftest import Scale
 from tests.integration.conftest import running
 from tests.integration.crowds import ask_alone, count_differences, requests
 
+pytestmark = pytest.mark.timeout(900)
 CROWDS, LARGEST = 10_000, 12
 MASKED = np.float32(-1e9)  # what the encoder's graph adds to the scores of padding
 
 
 async def differences(tokenizer: Tokenizer, folder: Path, *, cases: int, crowds: int) -> tuple[int, float]:
     """Return how many replies a crowd changed, and how many rows a decoder step had on average."""
-    async with running(bundle=str(folder)) as server:
+    async with running(
+        bundle=str(folder), decode_loops="1"
+    ) as server:  # or each of many might have one sentence
         alone = await ask_alone(server.stub, requests(tokenizer, cases, seed=1))
         steps, rows = (server.value(f"dragoman_batch_rows_{part}") for part in ("count", "sum"))
         found = await count_differences(server.stub, alone, crowds=crowds, largest=LARGEST, seed=2)
@@ -40,7 +43,7 @@ async def test_alone_or_in_a_crowd(default_bundle: Bundle, tokenizer: Tokenizer,
     )
 
     assert 0 == found
-    assert rows > 2  # there were neighbours, in each of the loops
+    assert rows > 2  # there were neighbours
 
 
 async def test_a_dynamic_range_is_noticed(

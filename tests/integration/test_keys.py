@@ -68,7 +68,7 @@ class TestKeys:
             code, info, _, _ = await refused(silent)
 
             assert ("UNAUTHENTICATED", "CREDENTIAL_MISSING") == (code, info.reason)
-            assert 1 == server.value("grpc_server_handled_total", **labels)
+            await until(lambda: 1 == server.value("grpc_server_handled_total", **labels))
 
     async def test_quota(self, key_file: Path) -> None:
         """
@@ -139,7 +139,7 @@ class TestKeys:
 
             new = keyfile.create(key_file, "new")
             keyfile.revoke(key_file, "old")
-            await until(lambda: is_known(server, new))
+            await until(lambda: is_known(server, new) and not is_known(server, old))
             await stream.write(second)
 
             assert "UNAUTHENTICATED" == (await refused(stream.read()))[0]
@@ -183,12 +183,15 @@ class TestFairShares:
         texts = ["The cat sat on the mat, and slept until the morning came."] * 10
         settings = {"decode_loops": "1", "max_running_sentences": "2", "max_overtaken": "100000"}
         async with guarded(path, **settings) as server:
-            calls = [
-                asyncio.ensure_future(server.stub.Translate(request(*texts), metadata=bearer(bulk), timeout=60))
-                for _ in range(30)
-            ]  # fmt: skip
-            await until(lambda: server.waiting > 200)
-            await server.stub.Translate(request(*texts[:1]), metadata=bearer(small), timeout=60)
+            with server.held():
+                calls = [
+                    asyncio.ensure_future(server.stub.Translate(request(*texts), metadata=bearer(bulk), timeout=100))
+                    for _ in range(30)
+                ]  # fmt: skip
+                await until(lambda: 300 == server.waiting + server.running)
+                last = server.stub.Translate(request(*texts[:1]), metadata=bearer(small), timeout=100)
+                await until(lambda: 301 == server.waiting + server.running)
+            await last
             done: int = sum(call.done() for call in calls)
             for call in calls:
                 call.cancel()

@@ -13,7 +13,7 @@ from service.errors import StartupError
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.rpc import listener
 from tests.fuzz import frames
-from tests.integration.conftest import ONE_BY_ONE, Running, running
+from tests.integration.conftest import running, until
 from tests.integration.contract import request
 
 NO_NAME = [(name, b"/\xff\xfe" if name == b":path" else value) for name, value in frames.call_headers()]
@@ -58,30 +58,25 @@ def hello(channel: grpc.aio.Channel) -> Any:
     return stub.Translate(request("Hello."), timeout=2, wait_for_ready=True)
 
 
-async def until(server: Running, busy: int) -> None:
-    """Wait until sentences are in work, or none are."""
-    for _ in range(1000):
-        if busy == bool(server.value("dragoman_running_sentences")):
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never came about")
-
-
 async def test_listens_anew(caplog: pytest.LogCaptureFixture) -> None:
     """
     A call that runs meanwhile is answered, as are those who come later, each time; the log says what happened.
     """
-    async with running(**ONE_BY_ONE) as server:
+    async with running() as server:
         text = "The cat sat on the mat, and slept until the morning came. " * 8
         for _ in range(3):
-            long = asyncio.ensure_future(server.stub.Translate(request(text), wait_for_ready=True))
-            await until(server, 1)
+            with server.held():
+                running_call = asyncio.ensure_future(
+                    server.stub.Translate(request(text), wait_for_ready=True)
+                )
+                await until(lambda: server.running)
 
-            await asyncio.to_thread(attack, server.address)
+                await asyncio.to_thread(attack, server.address)
+                health = await answered(server.address, health_of)
 
-            assert 8 == len((await long).translations[0].sentences)
+            assert health_pb2.HealthCheckResponse.SERVING == health.status
+            assert 8 == len((await running_call).translations[0].sentences)
             assert (await answered(server.address, hello)).translations
-            await until(server, 0)
 
     told = [record.getMessage() for record in caplog.records if "service.rpc.listener" == record.name]
     port = server.address.split(":")[1]

@@ -1,6 +1,5 @@
 """What a scrape shows: every promised name, a bounded number of series, figures that are really fed."""
 
-import asyncio
 import contextlib
 import subprocess
 from typing import Any
@@ -12,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.metrics import METHODS, SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from tests.conftest import require_tool
-from tests.integration.conftest import Running, running
+from tests.integration.conftest import Running, running, until
 from tests.integration.contract import align_request, pair, refused, request
 
 # The promise of the product; `cache_requests` is not among them, for there is no cache.
@@ -114,11 +113,13 @@ async def test_batches_are_measured() -> None:
         await server.stub.Translate(
             request("Hi.", "The cat sat on the mat, and slept until the morning came.")
         )
-        await asyncio.sleep(0.05)  # the reply comes before the last step is counted
-
-        rows = server.value("dragoman_batch_rows_sum")
+        await until(lambda: 0 == server.value("dragoman_running_sentences"))
         read = server.value("dragoman_source_tokens_total", pair="en-fr")
-        assert rows + read == server.value("dragoman_batch_tokens_sum")
+
+        def all_pieces() -> bool:  # the reply comes before the last step is counted
+            return read + server.value("dragoman_batch_rows_sum") == server.value("dragoman_batch_tokens_sum")
+
+        await until(all_pieces)
         assert 0 < server.value("dragoman_padding_ratio") < 1
 
 

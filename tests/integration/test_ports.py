@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2
 from service.errors import StartupError
 from service.security import keyfile
 from tests.certificates import Authority
-from tests.integration.conftest import ONE_BY_ONE, running, until
+from tests.integration.conftest import running, until
 from tests.integration.contract import refused, request
 from tests.integration.guards import SERVING, encrypted, health_of, models, reflected
 
@@ -39,17 +39,18 @@ class TestHealthPort:
         """
         While the server drains, the health port says NOT_SERVING; it closes last.
         """
-        async with running(health_port="0", **ONE_BY_ONE) as server:
+        async with running(health_port="0") as server:
             port = server.server.health_port
-            call = server.stub.Translate(request("The cat sat on the mat, and slept. " * 20))
-            await until(lambda: server.value("dragoman_running_sentences"))
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as probe:
                 assert SERVING == await health_of(probe)
 
-                draining = asyncio.create_task(server.server.drain())
-                await asyncio.sleep(0)
-                seen = await health_of(probe)
-                is_done = draining.done()
+                with server.held():
+                    call = server.stub.Translate(request("The cat sat on the mat, and slept. " * 20))
+                    await until(lambda: server.running)
+                    draining = asyncio.create_task(server.server.drain())
+                    await asyncio.sleep(0)
+                    seen = await health_of(probe)
+                    is_done = draining.done()
 
                 assert (health_pb2.HealthCheckResponse.NOT_SERVING, False) == (seen, is_done)
                 assert 20 == len((await call).translations[0].sentences)

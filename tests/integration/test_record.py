@@ -11,7 +11,7 @@ import pytest
 from service import logs
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
-from tests.integration.conftest import Running
+from tests.integration.conftest import Running, until
 from tests.integration.contract import align_request, pair, refused, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -93,6 +93,7 @@ async def test_refused_calls(server: Running, written: StringIO) -> None:
     await refused(server.stub.Translate(request("Hi.", target="xx")))
     await refused(server.stub.Translate(request(*["x" * 20_001] * 2)))
 
+    await until(lambda: 2 == len(lines(written)))
     said = [(line["level"], line["code"], line["reason"]) for line in lines(written)]
     refusal = ("info", "INVALID_ARGUMENT")
     assert [(*refusal, "INVALID_LANGUAGE_CODE"), (*refusal, "TEXT_TOO_LONG")] == said
@@ -114,5 +115,5 @@ async def test_never_a_text_or_a_key(server: Running, written: StringIO) -> None
     ):
         await refused(stub.Translate(faulty, metadata=metadata))
 
-    assert 6 == len(lines(written))
+    await until(lambda: 6 == len(lines(written)))
     assert [] == [secret for secret in SECRETS if secret in written.getvalue()]

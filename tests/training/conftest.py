@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.training.toy import Toy
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # sums are to be the same on every machine
 
 
 @pytest.fixture(scope="session", autouse=True)

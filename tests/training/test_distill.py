@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from models import distill
 from models.data import DataError, read_pairs, shards
 from models.distill import Job, Teacher, jobs
 from service.config import DEFAULT_BUNDLE
+from tests.training.killed import killed_when_it_saves
 
 ROOT = Path(__file__).parents[2]
 PLACES = ["house", "garden", "bridge", "school", "village", "hotel", "station", "market", "church", "river"]
@@ -65,10 +66,12 @@ def do(teacher: Teacher, job: Job, lot: int = 8) -> list[tuple[str, str]]:
     return list(read_pairs(job.result))
 
 
-def command(data: Path, *options: str | Path) -> subprocess.Popen[str]:
+def command(
+    data: Path, *options: str | Path, program: tuple[str, str] = ("-m", "models.distill")
+) -> subprocess.Popen[str]:
     """Start the program on the default bundle."""
     return subprocess.Popen(
-        [sys.executable, "-m", "models.distill", str(DEFAULT_BUNDLE), *map(str, options)],
+        [sys.executable, *program, str(DEFAULT_BUNDLE), *map(str, options)],
         cwd=ROOT, text=True, stderr=subprocess.PIPE, env=os.environ | {"DRAGOMAN_DATA": str(data)},
     )  # fmt: skip
 
@@ -194,17 +197,13 @@ def test_killed_and_resumed(teacher: Teacher, data: Path, job: Job, tmp_path: Pa
     ]
     part = folder / f"{job.result.name}.part"
 
-    process = command(data, *options)
-    while not (part.exists() and part.stat().st_size):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.002)
-    process.kill()
-    process.communicate()
+    killed = command(data, *options, program=("-c", killed_when_it_saves("models.distill", 3)))
+    killed.communicate(timeout=100)
     begun = part.read_bytes().count(b"\n")
     resumed = command(data, *options)
     told = resumed.communicate(timeout=100)[1]
 
-    assert 0 < begun < len(PAIRS)
+    assert (3, -signal.SIGKILL) == (begun, killed.returncode)
     assert 0 == resumed.returncode, told
     assert whole == list(read_pairs(folder / job.result.name))
     assert not part.exists()

@@ -63,7 +63,7 @@ def test_word_weights() -> None:
     assert pytest.approx(matrix([0.5, 0.4])) == weights
 
 
-@settings(derandomize=True, max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(arrays.arrays(np.float32, (4, 5), elements=st.floats(0, 1, width=32)))
 def test_weights_are_bounded(attention: npt.NDArray[np.float32]) -> None:
     """

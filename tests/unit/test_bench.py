@@ -167,7 +167,6 @@ class TestPercentile:
         assert expected == percentile(range(1, 1001), per_cent)
 
     @given(LATENCIES, st.floats(0, 100))
-    @settings(deadline=None)
     def test_covers_so_many(self, values: list[float], per_cent: float) -> None:
         """
         At least so many per cent of the values are not above the percentile, which is one of them.
@@ -185,7 +184,6 @@ class TestPercentile:
         assert None is Spread.of([])
 
     @given(LATENCIES)
-    @settings(deadline=None)
     def test_curve_rises(self, values: list[float]) -> None:
         """
         A curve begins at the median, never falls, and ends where the calls are too few to tell.
@@ -352,7 +350,7 @@ class TestReport:
 
 class TestPlot:
     @given(st.dictionaries(st.text(max_size=20), LATENCIES, min_size=1, max_size=8), st.text(max_size=60))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_is_always_xml(self, latencies: dict[str, list[float]], title: str) -> None:
         """
         Whatever the names and however wide the latencies are spread, the figure is well-formed and finite.

@@ -105,7 +105,7 @@ def test_lengths(source: str, target: str, ratio: float | None) -> None:
     assert ([] if ratio is None else [ratio]) == [flag.value for flag in flags]
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=80), st.text(alphabet="0123 .,{}%$sna@b.c/:htps", max_size=80))
 def test_any_text(source: str, target: str) -> None:
     """

@@ -122,6 +122,7 @@ def test_nobody_waits_for_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 PROGRAM = """\
 import logging
 from service import logs
+logs._PATIENCE_SECONDS = {patience}
 logs.configure("info")
 log = logging.getLogger("service.x")
 for number in range({count}): log.info("line %d {text}", number)
@@ -132,7 +133,7 @@ def test_lines_are_whole_when_a_process_ends() -> None:
     """
     What was logged just before the end is written.
     """
-    program = PROGRAM.format(count=500, text="\u00e9")
+    program = PROGRAM.format(count=500, text="\u00e9", patience=60)
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
 
@@ -146,7 +147,7 @@ def test_a_process_ends_though_nobody_reads() -> None:
     A pipe that is full does not keep a process alive, whatever the interpreter buffers.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    program = PROGRAM.format(count=3000, text="x" * 1000)
+    program = PROGRAM.format(count=3000, text="x" * 1000, patience=2)
 
     with subprocess.Popen(
         [sys.executable, "-c", program], stderr=subprocess.PIPE, env=environment

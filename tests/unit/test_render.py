@@ -120,7 +120,7 @@ def test_wide_characters_keep_columns_straight() -> None:
 
 
 @given(WORDS, WORDS, st.integers(20, 100), st.booleans())
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_grid_stays_within_the_width(source: list[str], target: list[str], width: int, linked: bool) -> None:
     """
     No line is wider than the terminal, whatever the words.
@@ -191,7 +191,7 @@ def test_figure_bounds_weights(weight: float) -> None:
 
 
 @given(WORDS, WORDS, st.text(max_size=20))
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_figure_is_always_xml(source: list[str], target: list[str], title: str) -> None:
     """
     Markup, control characters and lone surrogates in words do no harm.
@@ -204,7 +204,7 @@ def test_figure_is_always_xml(source: list[str], target: list[str], title: str) 
 
 
 @given(st.lists(st.text("abcmwWM日é.", min_size=1, max_size=30), min_size=1, max_size=12))
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_figure_has_room_for_its_labels(words: list[str]) -> None:
     """
     The grid lies within the figure, and longer words make it larger.

@@ -79,10 +79,7 @@ async def test_gaps_byte_for_byte(translator: Translator, text: str) -> None:
     assert text == (await one(translator, text)).text
 
 
-@settings(
-    derandomize=True, max_examples=40, deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(PARTS), max_size=8).map("".join))
 def test_nothing_is_lost(translator: Translator, text: str) -> None:
     """

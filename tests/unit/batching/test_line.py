@@ -105,7 +105,7 @@ def test_bulk_gets_a_share_after_a_while() -> None:
     assert [8, 12, 16, 20, 24] == [place for place, priority in enumerate(priorities) if priority]
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     arrivals=st.lists(
         st.tuples(
@@ -141,7 +141,7 @@ def test_bound(arrivals: list[tuple[int, float, int, str]], limit: int, burst: i
     assert 0 == line.work == line.rows
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     waiting=st.lists(
         st.tuples(st.integers(0, 2), st.sampled_from([1.0, 2.0, 3.0]), st.integers(1, 40), st.sampled_from("abc")),

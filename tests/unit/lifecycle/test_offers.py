@@ -1,5 +1,6 @@
 """What a directory offers: whole bundles are taken, others are refused, and what serves goes on."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -220,7 +221,7 @@ class TestWatched:
         "change",
         [
             lambda folder: (folder / WEIGHTS).write_text("another weight"),
-            lambda folder: (folder / MANIFEST).touch(),
+            lambda folder: os.utime(folder / MANIFEST, (1, 1)),
             lambda folder: (folder / "new").write_text(""),
             lambda folder: (folder / WEIGHTS).unlink(),
             lambda folder: shutil.rmtree(folder),
@@ -255,7 +256,7 @@ class TestWatched:
         (tmp_path / "next").symlink_to("two")
         (tmp_path / "next").rename(tmp_path / "now")
         states.append(watched(settings))
-        (tmp_path / "settings.toml").write_text("max_texts = 2")
+        (tmp_path / "settings.toml").write_text("max_texts = 22")
         states.append(watched(settings))
         (tmp_path / "settings.toml").unlink()
         states.append(watched(settings))

@@ -149,7 +149,7 @@ def test_marks_alone_are_no_sentence() -> None:
 
 @given(TEXTS, LANGUAGES)
 @example("a\n\nb\x85\x85c", "en")
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_loses_nothing(text: str, language: str) -> None:
     """
     Every character that is not white lies in exactly one sentence, in any text.
@@ -158,7 +158,7 @@ def test_loses_nothing(text: str, language: str) -> None:
 
 
 @given(TEXTS, LANGUAGES)
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_sentences_are_short_of_nothing(text: str, language: str) -> None:
     """
     A sentence of a text that has words holds a word itself, or stands on a line of its own.
@@ -169,7 +169,7 @@ def test_sentences_are_short_of_nothing(text: str, language: str) -> None:
 
 
 @given(TEXTS, LANGUAGES, st.integers(1, 12))
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_pieces_fit_and_lose_nothing(text: str, language: str, size: int) -> None:
     """
     Whatever the limit, all pieces obey it and together they are the sentence.

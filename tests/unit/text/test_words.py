@@ -120,7 +120,7 @@ def test_the_figure_everyone_knows() -> None:
 @given(TEXTS)
 @example("\u0301")
 @example("l'")
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_loses_nothing(text: str) -> None:
     """
     Words are in order, disjoint, not empty, and leave out white space only.
@@ -138,7 +138,7 @@ def test_loses_nothing(text: str) -> None:
 @given(
     st.lists(st.sampled_from(["accord", "don't", "1,000.50", "(", "peut-être", "U.S.", "😀", "a@b.org", "?"]))
 )
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_words_between_spaces_are_left_alone(chosen: list[str]) -> None:
     """
     A text that was cut into words and joined with spaces is cut into the same words.
