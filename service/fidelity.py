@@ -74,7 +74,8 @@ def doubts(source: str, target: str) -> list[Flag]:
     whole = Span(0, len(source)), Span(0, len(target))
     if (share := _copied(*texts)) >= COPIED:
         flags.append(Flag(FlagKind.UNTRANSLATED_COPY, *whole, share))
-    if not SHORTEST * len(source) - SLACK[0] <= len(target) <= LONGEST * len(source) + SLACK[1]:
+    is_gone = bool(source.strip()) and not target.strip()
+    if is_gone or not SHORTEST * len(source) - SLACK[0] <= len(target) <= LONGEST * len(source) + SLACK[1]:
         flags.append(Flag(FlagKind.LENGTH_OUTLIER, *whole, len(target) / max(1, len(source))))
     return flags
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from io import FileIO, RawIOBase
 from queue import SimpleQueue
 
@@ -20,6 +21,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _STANDARD_ERROR = 2  # itself: `sys.stderr` has a buffer
 _PATIENCE_SECONDS = 2.0  # with who reads our lines, at the end
+_PAUSE_SECONDS = 0.05
 _OF_CALLERS = ("Invalid encoding on", 'Failed "execute_batch"', "'utf-8' codec can't decode byte")
 
 
@@ -84,7 +86,11 @@ class Writer(logging.Handler):
             with contextlib.suppress(Exception):  # nobody reads any more, and nobody can be told
                 rest = memoryview(f"{line}\n{self._loss()}".encode(errors="backslashreplace"))
                 while rest:
-                    rest = rest[self._stream.write(rest) :]
+                    written = self._stream.write(rest)
+                    if written is None:  # somebody made the stream one that does not wait
+                        time.sleep(_PAUSE_SECONDS)
+                    else:
+                        rest = rest[written:]
 
     def _loss(self) -> str:
         lost = self._lost - self._told  # no lock: only who logs counts up, and at the end the lock is taken

@@ -69,7 +69,7 @@ class Translator:
             OverLimit: There will never be room for all their sentences.
             QueueFull, MemoryFull: There is no room for them now.
         """
-        self._check(texts, options)
+        self.check(texts, options)
         prepared = await self._split_all(texts, options)
         pieces = sum(len(sentence.ids) for sentences in prepared for sentence in sentences)
         self._estimate.learn(texts, pieces)
@@ -77,8 +77,10 @@ class Translator:
         sequences = [self._sequence(one, options, prefix) for sentences in prepared for one in sentences]
         _hold(sequences, options)
         results = await self._run(sequences)
-        translations = []
+        translations: list[Translation] = []
         for text, sentences in zip(texts, prepared, strict=True):
+            if translations:
+                await asyncio.sleep(0)  # others go on: a large call takes a second
             of_text, results = results[: len(sentences)], results[len(sentences) :]
             assembly = Assembly(self._description, text, sentences, options, prefix)
             parts = [self._counted(assembly.add(result), options) for result in of_text]
@@ -88,8 +90,12 @@ class Translator:
             translations.append(Translation(whole, assembly.done, flags))
         return translations
 
-    def _check(self, texts: Items[str], options: Options) -> None:
-        """Refuse at once, by a count of words, what would hardly be done in time."""
+    def check(self, texts: Items[str], options: Options) -> None:
+        """Refuse at once, by a count of words, what would hardly be done in time.
+
+        Raises:
+            DeadlineTooShort, DeadlinePassed, OverLimit, QueueFull: As `Loop.check` does.
+        """
         pieces = self._estimate.sentences(texts)
         if not pieces:
             return
@@ -125,7 +131,7 @@ class Translator:
             return self._counted(assembly.add(result), options)
 
         try:
-            while chunk := [left.popleft() for _ in range(min(CHUNK, len(left)))]:
+            while chunk := [left.popleft() for _ in range(min(CHUNK, self._loop.max_waiting, len(left)))]:
                 await self._submit_patiently(chunk)
                 waiting += chunk
                 while len(waiting) > CHUNK:  # the next chunk is queued before this one is done
@@ -171,13 +177,16 @@ class Translator:
             field: Path of the pair in the request, for errors.
 
         Raises:
-            OverLimit: A side has more tokens than the model takes.
+            OverLimit: A side has more tokens than the model takes, or more than twice as many words.
         """
         given, wanted = await _aside(partial(self._prepared, source, target), len(source) + len(target))
         words = (
             split_words(source) if source_words is None else source_words,
             split_words(target) if target_words is None else target_words,
         )
+        # Marks that the model does not see have words and no tokens; what is between words grows with their product.
+        _limit(f"{field}.source_text", 2 * self._max_source_tokens, len(words[0]), "words")
+        _limit(f"{field}.target_text", 2 * self._max_target_tokens, len(words[1]), "words")
         if not given.ids or not wanted.ids:
             return unlinked(given.span, wanted.span, words)
         _limit(f"{field}.source_text", self._max_source_tokens, len(given.ids) + MARKS)
@@ -279,6 +288,6 @@ async def _aside(work: Callable[[], T], size: int) -> T:
     return work() if size <= SHORT else await asyncio.to_thread(work)
 
 
-def _limit(field: str, limit: int, actual: int) -> None:
+def _limit(field: str, limit: int, actual: int, unit: str = "tokens") -> None:
     if actual > limit:
-        raise OverLimit(f"tokens in {field}", field=field, limit=limit, actual=actual, reason="TEXT_TOO_LONG")
+        raise OverLimit(f"{unit} in {field}", field=field, limit=limit, actual=actual, reason="TEXT_TOO_LONG")

@@ -1,7 +1,8 @@
 """Who waits: the most urgent first, callers in turn, nobody for ever, and not too much.
 
 Between the callers and the *schedulers*. A newer sentence may join before an older one because it is more
-urgent, because it is its caller's turn, or because it suits the batch better, but not without end.
+urgent, because it is its caller's turn, or, among those of one caller, because it suits the batch better, but not
+without end.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Line:
 
     def limit(self, *, max_waiting: int, max_work: int, max_overtaken: int, max_caller_share: float) -> None:
         """Change the limits; nobody who waits already is sent away."""
-        self._max_waiting, self._max_work, self._max_overtaken = max_waiting, max_work, max_overtaken
+        self.max_waiting, self._max_work, self._max_overtaken = max_waiting, max_work, max_overtaken
         self._max_caller_share = max_caller_share
 
     def __len__(self) -> int:
@@ -110,7 +111,7 @@ class Line:
             OverLimit: There would be no room for them even in an empty line.
             QueueFull: There is none now.
         """
-        asked = {"sentences": (count, self._max_waiting), "pieces": (work, self._max_work)}
+        asked = {"sentences": (count, self.max_waiting), "pieces": (work, self._max_work)}
         for unit, (actual, limit) in asked.items():
             if actual > limit:
                 raise OverLimit(
@@ -132,17 +133,17 @@ class Line:
         if self._is_full(count, work):
             return (
                 f"{len(self):,} sentences ({self.work:,} pieces) are waiting and {count:,} ({work:,}) "
-                f"more asked for, the limit is {self._max_waiting:,} ({self._max_work:,})"
+                f"more asked for, the limit is {self.max_waiting:,} ({self._max_work:,})"
             )
         return ""
 
     @property
     def _share(self) -> str:
-        share, sentences, pieces = self._max_caller_share, self._max_waiting, self._max_work
+        share, sentences, pieces = self._max_caller_share, self.max_waiting, self._max_work
         return f"the limit is {share:.0%} of {sentences:,} ({pieces:,} pieces)"
 
     def _is_full(self, count: int, work: int) -> bool:
-        return len(self) + count > self._max_waiting or self.work + work > self._max_work
+        return len(self) + count > self.max_waiting or self.work + work > self._max_work
 
     def _has_its_share(self, caller: str, count: int, work: int) -> bool:
         """Tell whether others need the places; whoever has nothing in the line may always put in a call."""
@@ -159,7 +160,7 @@ class Line:
 
     def _is_more_than_a_share(self, count: int, work: int) -> bool:
         share = self._max_caller_share
-        return count > share * self._max_waiting or work > share * self._max_work
+        return count > share * self.max_waiting or work > share * self._max_work
 
     def work_before(self, sequence: Sequence) -> int:
         """Return the pieces of those that would go before a sentence that does not wait yet."""
@@ -189,7 +190,10 @@ class Line:
             suits: It also costs the others nothing.
         """
         candidates = self._candidates()
-        chosen = next((s for s in candidates if suits(s) and fits(s)), None)
+        equal = [
+            s for s in candidates if _turn(s) == _turn(candidates[0])
+        ]  # others are not to be overtaken for it
+        chosen = next((s for s in equal if suits(s) and fits(s)), None)
         chosen = chosen or next((s for s in candidates if fits(s)), None)
         if chosen is not None:
             self._since_oldest = 0 if chosen is self._oldest() else self._since_oldest + 1
@@ -235,6 +239,10 @@ class Line:
         """Let a sentence go that was lost while it waited."""
         self.num_given_up += 1
         sequence.give_up()
+
+
+def _turn(sequence: Sequence) -> tuple[str, int]:
+    return sequence.caller, sequence.priority
 
 
 def _urgency(sequence: Sequence) -> tuple[int, float, int]:

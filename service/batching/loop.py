@@ -74,6 +74,11 @@ class Loop:
         self.pace = Pace()
         self._encode_seconds = metrics.stage_seconds.labels("encode")
 
+    @property
+    def max_waiting(self) -> int:
+        """Return how many sentences may wait, and so be submitted at once."""
+        return self._waiting.max_waiting
+
     def start(self) -> None:
         """Begin to serve."""
         for number, worker in enumerate(self.workers):
@@ -206,7 +211,7 @@ class Loop:
             sequence.finish(now)
         runner.branch(outcome.branches)
         runner.leave(outcome.left)
-        if joined or outcome.finished:
+        if joined or outcome.finished or dropped.lost or num_given_up:
             self._count_sentences()
         pieces = rows + sum(len(sequence.source_ids) for sequence in joined)
         self._observe(worker, joined, rows, pieces, encoded - began, now - encoded)

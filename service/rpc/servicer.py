@@ -101,6 +101,8 @@ class _Methods:
                 failed = replies.pack_error(errors[index])
                 reply.translations.add(source_language_code=options.source, error=failed)
                 continue
+            if sentences:
+                await asyncio.sleep(0)  # others go on
             translation = next(done)
             sentences += translation.sentences
             packed = replies.pack_translation(text, translation, options, self._model, request.output)
@@ -125,6 +127,7 @@ class _Methods:
         call.add(texts=len(texts), code_points=code_points)
         self._checks.sizes("pairs", texts)
         with call.caller.charged(code_points):
+            self._translator.check([_joined(pair)[0] for pair in request.pairs], options)
             outcomes = await self._align_all(request.pairs, options, request.output)
         errors = [outcome for outcome in outcomes if isinstance(outcome, InvalidRequest)]
         if len(errors) == len(outcomes):
@@ -171,7 +174,7 @@ class _Methods:
         except InvalidRequest as error:
             return error
         places = (replies.offsets(text, output.offset_unit) for text in (source, target))
-        return done, replies.pack_sentence(done, output, *places)
+        return done.without_details(), replies.pack_sentence(done, output, *places)
 
 
 def _joined(pair: Any) -> tuple[str, str]:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 _ENDS = re.compile(r"[.!?;:\n]\s")  # of sentences, roughly
-_AT_FIRST = 1.5  # pieces a word
-_MOST = 6.0  # lest writing without spaces counts
+# Pieces a word, at first and at most: too many refuse what could be done, too few only refuse it a little later, and
+# what one caller writes is no reason to refuse another.
+_MOST = 1.5
 _LEARNING = 0.01  # of each call
 
 
@@ -15,7 +16,7 @@ class PieceEstimate:
     """Learns from the texts of its callers how many pieces a word has."""
 
     def __init__(self) -> None:
-        self._pieces_per_word = _AT_FIRST
+        self._pieces_per_word = _MOST
 
     def sentences(self, texts: Sequence[str]) -> list[int]:
         """Return about how many pieces each sentence of some texts has."""

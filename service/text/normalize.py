@@ -7,6 +7,7 @@ caller's own characters.
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import NamedTuple
 
 # One convention for what keyboards and style guides write differently. The model sees, and writes, the
@@ -24,6 +25,9 @@ _CONTROL = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(
 _TABLE = str.maketrans({**_TYPOGRAPHY, **dict.fromkeys([*_INVISIBLE, *_CONTROL], "")})
 _UNUSUAL = re.compile(r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\u00b3\u00b5-\u024f]|  |^ | $")
 
+_MOST_MARKS = 64  # NFC sorts those of a letter in a time that grows with the square of their number
+_MARKED = re.compile(r"[^\x00-\u02ff]{64}")  # combining marks are among these
+
 
 class Normalized(NamedTuple):
     """A normalised sentence and, for each of its characters, the half-open span it came from."""
@@ -37,7 +41,7 @@ def normalize(text: str) -> str:
     """Return the normalised text alone, fast: NFC, plain quotes, single spaces, nothing invisible."""
     if _UNUSUAL.search(text) is None:  # almost every sentence
         return text
-    return " ".join(unicodedata.normalize("NFC", text.translate(_TABLE)).split())
+    return " ".join(_composed(text.translate(_TABLE)).split())
 
 
 def normalize_with_offsets(text: str) -> Normalized:
@@ -48,7 +52,7 @@ def normalize_with_offsets(text: str) -> Normalized:
     starts: list[int] = []
     ends: list[int] = []
     for start, end in _composing_runs(text):
-        for character in unicodedata.normalize("NFC", text[start:end].translate(_TABLE)):
+        for character in _composed(text[start:end].translate(_TABLE)):
             if character.isspace():
                 if not characters or characters[-1] == " ":
                     continue
@@ -59,6 +63,20 @@ def normalize_with_offsets(text: str) -> Normalized:
     if characters and characters[-1] == " ":
         del characters[-1], starts[-1], ends[-1]
     return Normalized("".join(characters), starts, ends)
+
+
+def _composed(text: str) -> str:
+    """Return the NFC of a text, of which the marks of one letter beyond the first `_MOST_MARKS` are put in order apart."""
+    if _MARKED.search(text) is None:
+        return unicodedata.normalize("NFC", text)
+    places, marks = [0], 0
+    for place, character in enumerate(text):
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks == _MOST_MARKS:
+            places.append(place)
+            marks = 0
+    parts = [text[start:end] for start, end in pairwise([*places, len(text)])]
+    return "".join(unicodedata.normalize("NFC", part) for part in parts)
 
 
 def _composing_runs(text: str) -> list[tuple[int, int]]:

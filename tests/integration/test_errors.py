@@ -157,6 +157,19 @@ class TestErrors:
         assert grpc.StatusCode.DEADLINE_EXCEEDED is late.value.code()
         await until_idle(server)
 
+    async def test_deadline_of_pairs(self) -> None:
+        """
+        Pairs that would not be done in time are refused together, before any of them is queued.
+        """
+        pairs = [
+            pair("The cat sat on the mat, and slept until the morning came. " * 3, "Le chat. " * 20)
+        ] * 256
+        async with running(decode_loops="1") as slow:
+            code, info, *_ = await refused(slow.stub.Align(align_request(*pairs), timeout=0.3))
+
+            assert ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT") == (code, info.reason)
+            assert 0 == slow.value("dragoman_batch_rows_count")
+
     async def test_hanging_up(self, server: Running) -> None:
         """
         A call that its client gives up frees its rows.

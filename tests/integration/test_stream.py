@@ -190,6 +190,16 @@ async def test_the_line_is_never_full_for_a_stream() -> None:
         assert not any(reply.HasField("error") for reply in replies)
 
 
+async def test_a_line_shorter_than_a_text() -> None:
+    """
+    A text of more sentences than may wait is queued in parts.
+    """
+    async with running(max_queued_sentences="20") as small:
+        replies = await ask(small, messages(["Yes. " * 45]))
+
+        assert 45 == sum(reply.HasField("sentence") for reply in replies)
+
+
 async def test_reading_stops_while_too_much_is_unfinished() -> None:
     """
     The server takes no more texts than it may hold, whatever the caller has to send.

@@ -94,11 +94,18 @@ def test_copies(source: str, target: str, share: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("source", "target", "ratio"),
-    [("Good morning, everybody.", "", 0.0), ("Yes.", "oui " * 10, 10.0), ("Yes.", "Oui, bien sûr.", None)],
+    [
+        ("Good morning, everybody.", "", 0.0),
+        ("Yes.", "oui " * 10, 10.0),
+        ("Yes.", "Oui, bien sûr.", None),
+        ("Oh!", " ", 1 / 3),
+        ("¿", "", 0.0),
+        (" ", "", None),
+    ],
 )
 def test_lengths(source: str, target: str, ratio: float | None) -> None:
     """
-    A translation far longer or shorter than its source is doubted, with the ratio; short texts may differ more.
+    A translation far longer or shorter than its source is doubted, with the ratio; short texts may differ more, but not be gone.
     """
     flags = [flag for flag in doubts(source, target) if flag.kind is FlagKind.LENGTH_OUTLIER]
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -168,6 +169,28 @@ def test_closed_collector(capsys: pytest.CaptureFixture[str]) -> None:
         writer.close()
 
     assert ("", "") == tuple(capsys.readouterr())
+
+
+def test_a_stream_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where a full pipe refuses instead of waiting, the writer tries again after a pause, and writes the line whole.
+    """
+    naps: list[float] = []
+    monkeypatch.setattr(logs, "time", SimpleNamespace(sleep=naps.append))
+    answers = [None, 3, None, None]
+    written = bytearray()
+
+    def write(rest: memoryview) -> int | None:
+        taken = answers.pop(0) if answers else len(rest)
+        written.extend(rest[: taken or 0])
+        return taken
+
+    writer = logs.Writer(SimpleNamespace(write=write))  # type: ignore[arg-type]
+    writer.setFormatter(logging.Formatter("%(message)s"))
+    writer.handle(record("a line"))
+    writer.close()
+
+    assert (b"a line\n", 3) == (bytes(written), len(naps))
 
 
 class Untidy:

@@ -353,6 +353,49 @@ async def test_align_is_never_split(translator: Translator) -> None:
     assert "pairs[2].source_text" == refused.value.field
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "side"), [("\x01 " * 5000, "Un.", "source"), ("One.", "\x01 " * 5000, "target")]
+)
+async def test_align_takes_no_more_words_than_tokens_could_be(
+    translator: Translator, source: str, target: str, side: str
+) -> None:
+    """
+    Marks that the model does not see are words without tokens: a matrix of all words would take gigabytes.
+    """
+    with pytest.raises(OverLimit, match=rf"words in pair.{side}_text: 5,?000, the limit is \d+") as refused:
+        await translator.align(source, target, ALIGNED)
+
+    assert (f"pair.{side}_text", "TEXT_TOO_LONG") == (refused.value.field, refused.value.reason)
+
+
+async def test_others_go_on_while_a_call_is_put_together(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Between two texts of a large call, whoever else waits for the event loop has a turn.
+    """
+    turns, seen = 0, []
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counted = Translator._counted
+
+    def noting(self: Translator, part: Part, options: Options) -> Part:
+        seen.append(turns)
+        return counted(self, part, options)
+
+    monkeypatch.setattr(Translator, "_counted", noting)
+    waiting = asyncio.create_task(other())
+    await translator.translate(["One."] * 5, PLAIN)
+    waiting.cancel()
+
+    assert 5 == len(set(seen))
+
+
 async def test_cancelled_calls_free_their_rows(translator: Translator, metrics: Metrics) -> None:
     """
     A call that is given up leaves nothing behind in the line or in the batch.

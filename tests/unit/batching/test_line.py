@@ -87,6 +87,32 @@ def test_callers_take_turns() -> None:
     assert 6 == order.count("bulk")
 
 
+def test_what_suits_goes_first_among_equals() -> None:
+    """
+    Of one caller's sentences, one that makes the batch no wider joins before a wide one.
+    """
+    line, wide, narrow = Line(), sequence(*[7] * 9), sequence(7)
+    for waiting in (wide, narrow):
+        line.add(waiting)
+
+    assert [narrow, wide] == [line.take(always, lambda candidate: candidate is narrow) for _ in range(2)]
+
+
+@pytest.mark.parametrize(("priority", "caller"), [(1, ""), (0, "another")], ids=["bulk", "another's"])
+def test_to_suit_is_no_reason_to_go_before_others(priority: int, caller: str) -> None:
+    """
+    A wide sentence does not wait for the narrow ones of bulk, nor for those of another caller when it is its turn.
+    """
+    line, wide = Line(), sequence(*[7] * 9)
+    line.add(wide)
+    for _ in range(9):
+        narrow = sequence(7, priority=priority)
+        narrow.caller = caller
+        line.add(narrow)
+
+    assert wide is line.take(always, lambda candidate: candidate is not wide)
+
+
 def test_bulk_gets_a_share_after_a_while() -> None:
     """
     Under endless interactive load, every fourth sentence to join is the oldest of the bulk.

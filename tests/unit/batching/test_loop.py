@@ -298,6 +298,24 @@ def test_given_up_work_is_counted(metrics: Metrics) -> None:
     assert [31] == last.future.result(timeout=0).best.ids
 
 
+def test_gauges_forget_the_abandoned(metrics: Metrics) -> None:
+    """
+    Who was given up, in work or in the line, is not counted any more after the next step, though nobody joins or ends.
+    """
+    loop = make_loop(metrics, FakeRunner(), max_running=2)
+    kept, running, *waiting = (sequence(*[11] * 9) for _ in range(5))
+    loop.submit([kept, running, *waiting])
+    steps(loop)
+
+    for gone in (running, *waiting):
+        gone.abandon()
+    steps(loop)
+
+    value = metrics.registry.get_sample_value
+    assert 1.0 == value("dragoman_running_sentences")
+    assert 0.0 == value("dragoman_queue_depth", {"priority": "interactive"})
+
+
 def test_failure_of_the_engine(metrics: Metrics) -> None:
     """
     When the engine fails, those in the batch are told, those who wait are served, and the loop lives on.

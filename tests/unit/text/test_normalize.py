@@ -1,9 +1,14 @@
 """The one typographic form that the model knows, and the way back from it."""
 
+import unicodedata
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from service.text import normalize as normalize_module
 from service.text.normalize import normalize, normalize_with_offsets
 
 # Any text that can come over the wire: every code point but the surrogates, and often the troublesome ones.
@@ -46,12 +51,35 @@ def test_forms(text: str, normalized: str) -> None:
 @example("\u1100\u00ad\u1161")
 @example("a\u0301\u0323")  # marks out of their canonical order
 @example("\u0301 \u0301")
+@example("a" + "\u0301\u0316" * 100 + "b" + "\u0316" * 70)
 @example("\u1025\u102e")  # a vowel sign of no combining class, which composes
 def test_both_ways_agree(text: str) -> None:
     """
     The way with offsets gives the text of the fast way, whatever the text.
     """
     assert normalize(text) == normalize_with_offsets(text).text
+
+
+def test_thousands_of_marks_are_not_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Marks of one letter are put in order some at a time: sorting all would hold everybody up. None is lost.
+    """
+    longest = []
+
+    def normalized(form: Any, text: str) -> str:
+        longest.append(len(text))
+        return unicodedata.normalize(form, text)
+
+    monkeypatch.setattr(
+        normalize_module,
+        "unicodedata",
+        SimpleNamespace(normalize=normalized, combining=unicodedata.combining),
+    )
+
+    found = normalize("a" + "\u0301\u0316" * 1000)
+
+    assert max(longest) <= 65
+    assert {"\u0301": 999, "\u0316": 1000} == {mark: found.count(mark) for mark in "\u0301\u0316"}
 
 
 @thorough
