@@ -182,7 +182,7 @@ class Assembly:
 
 def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -> TranslatedSentence:
     """Describe a pair with a blank side: there is nothing to ask the model."""
-    weights = np.zeros((len(words[1]), len(words[0])), np.float32)
+    weights = np.broadcast_to(np.float32(0.0), (len(words[1]), len(words[0])))  # takes no memory
     aligned = AlignedWords(*words, weights, [])
     return TranslatedSentence(source, target, Finish.FORCED, 0.0, aligned, [], [], NO_ATTENTION)
 

@@ -184,13 +184,13 @@ class Translator:
             split_words(source) if source_words is None else source_words,
             split_words(target) if target_words is None else target_words,
         )
-        # Marks that the model does not see have words and no tokens; what is between words grows with their product.
-        _limit(f"{field}.source_text", 2 * self._max_source_tokens, len(words[0]), "words")
-        _limit(f"{field}.target_text", 2 * self._max_target_tokens, len(words[1]), "words")
         if not given.ids or not wanted.ids:
             return unlinked(given.span, wanted.span, words)
         _limit(f"{field}.source_text", self._max_source_tokens, len(given.ids) + MARKS)
         _limit(f"{field}.target_text", self._max_target_tokens, len(wanted.ids))
+        # Marks that the model does not see are words without tokens; what is between words grows with their product.
+        _limit(f"{field}.source_text", 2 * self._max_source_tokens, len(words[0]), "words")
+        _limit(f"{field}.target_text", 2 * self._max_target_tokens, len(words[1]), "words")
         sequence = self._sequence(given, replace(options, max_target_tokens=len(wanted.ids) + 1), wanted)
         sequence.is_forced_whole = True
         _hold([sequence], options)

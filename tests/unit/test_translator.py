@@ -354,7 +354,8 @@ async def test_align_is_never_split(translator: Translator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "side"), [("\x01 " * 5000, "Un.", "source"), ("One.", "\x01 " * 5000, "target")]
+    ("source", "target", "side"),
+    [("One. " + "\x01 " * 4998, "Un.", "source"), ("One.", "Un. " + "\x01 " * 4998, "target")],
 )
 async def test_align_takes_no_more_words_than_tokens_could_be(
     translator: Translator, source: str, target: str, side: str
