@@ -30,6 +30,7 @@ _KINDS = {int: "whole number", float: "number", bool: "yes or no"}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _HERE = "http://localhost:4317"  # where collectors listen
 NO_LIMIT = str(10**9)
+MOST = 2**31 - 1  # that a reply can tell
 # For programs that translate in their own process, where nobody else waits.
 ANY_QUEUE = {"max_queued_sentences": NO_LIMIT, "max_queued_tokens": NO_LIMIT}
 # For a server that only its own process calls.
@@ -105,7 +106,7 @@ class Settings:
         live=True,
     )
     max_queued_sentences: int = _setting(
-        2000, "sentences that may wait; more only make callers wait longer", 1, live=True
+        2000, "sentences that may wait; more only make callers wait longer", 1, MOST, live=True
     )
     max_queued_tokens: int = _setting(
         400_000, "pieces, to be read and written, that may wait; fewer where a loop is slow", 1, live=True
@@ -119,12 +120,14 @@ class Settings:
     max_sentence_tokens: int = _setting(
         160, "longer sentences, marks included, are cut at a clause; at most the model's positions", 16, 1024
     )
-    max_texts: int = _setting(256, "texts in one call; fewer let callers take turns more often", 1, live=True)
+    max_texts: int = _setting(
+        256, "texts in one call; fewer let callers take turns more often", 1, MOST, live=True
+    )
     max_code_points: int = _setting(
-        20_000, "code points in one text; raise it for whole documents", 1, live=True
+        20_000, "code points in one text; raise it for whole documents", 1, MOST, live=True
     )
     max_call_code_points: int = _setting(
-        200_000, "code points in one call; more let one caller fill the queue", 1, live=True
+        200_000, "code points in one call; more let one caller fill the queue", 1, MOST, live=True
     )
     max_message_bytes: int = _setting(
         4 * 1024 * 1024,
@@ -137,7 +140,7 @@ class Settings:
     )
     max_caller_share: float = _setting(
         0.5,
-        "part of the queue that one caller, if callers are known, or all bulk may fill; lower for many callers",
+        "part of queue and memory that one caller, if callers are known, or of the queue all bulk, may fill; lower for many",
         0.01,
         1,
         live=True,

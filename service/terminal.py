@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -86,19 +87,23 @@ def _keep_whole_lines(path: Path) -> int:
     return count
 
 
-def skip(lines: Iterator[str], count: int) -> int:
-    """Leave out lines that are done already; return their bytes.
+def skip(lines: Iterator[str], count: int, output: Path | None) -> tuple[int, int]:
+    """Leave out lines that are done already; return their bytes, and how many were left blank.
 
     Raises:
         ConfigError: There are not so many.
     """
-    size = 0
-    for number in range(count):
-        line = next(lines, None)
-        if line is None:
-            raise ConfigError(f"--resume: {count:,} lines are done already, but there are only {number:,}")
-        size += num_bytes(line)
-    return size
+    size = blank = 0
+    with open(output if output and count else os.devnull, "rb") as done:
+        for number in range(count):
+            line = next(lines, None)
+            if line is None:
+                raise ConfigError(
+                    f"--resume: {count:,} lines are done already, but there are only {number:,}"
+                )
+            size += num_bytes(line)
+            blank += done.readline() == b"\n" and not (not line or line.isspace())
+    return size, blank
 
 
 def num_bytes(line: str) -> int:

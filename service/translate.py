@@ -85,19 +85,18 @@ def translate(arguments: argparse.Namespace, backend: Backend) -> None:
     lines = iter(arguments.text) if arguments.text else terminal.lines(arguments.file)
     is_shown = arguments.file and sys.stderr.isatty() and (arguments.output or not sys.stdout.isatty())
     total = arguments.file.stat().st_size if is_shown else None
-    drawn = failed = 0
-    with (
-        terminal.output(arguments.output, resumes=arguments.resume) as done_before,
-        terminal.Bar(total, terminal.skip(lines, done_before)) as bar,
-    ):
-        for line in _outcomes(arguments, backend, lines, done_before + 1, bar.say):
-            if isinstance(line.outcome, Translation):
-                drawn = _show(arguments, line.text, line.outcome, drawn, bar.say)
-            else:
-                failed += 1
-                print(flush=True)
-                bar.say(f"line {line.number:,}: {line.outcome}")
-            bar.advance(line.text)
+    drawn = 0
+    with terminal.output(arguments.output, resumes=arguments.resume) as done_before:
+        size, failed = terminal.skip(lines, done_before, arguments.output)
+        with terminal.Bar(total, size) as bar:
+            for line in _outcomes(arguments, backend, lines, done_before + 1, bar.say):
+                if isinstance(line.outcome, Translation):
+                    drawn = _show(arguments, line.text, line.outcome, drawn, bar.say)
+                else:
+                    failed += 1
+                    print(flush=True)
+                    bar.say(f"line {line.number:,}: {line.outcome}")
+                bar.advance(line.text)
     if failed:
         raise LinesFailed(f"{failed:,} of the lines could not be translated and were left blank")
 

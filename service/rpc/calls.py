@@ -29,6 +29,7 @@ from service.security.memory import Hold, Memory
 from service.tracing import Tracer
 
 log = logging.getLogger(__name__)
+_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined] # stubs lack it
 _FIRST_SECONDS = 1.0  # for the first text of a stream that was let in, once the server drains
 
 
@@ -104,7 +105,7 @@ class Calls:
     def _unary(self, name: str, request_type: type[Message], method: Method) -> Any:
         async def handle(payload: bytes, context: Any) -> bytes:
             async with self._observed(("unary", SERVICE, name), context) as call:
-                with call.memory.holding(len(payload)) as hold:
+                with call.memory.holding(len(payload), call.caller.id) as hold:
                     reply = await method(_parse(request_type, payload), replace(call, hold=hold))
                     return reply.SerializeToString()
             raise AssertionError("a failed call is aborted. This is a bug.")
@@ -117,7 +118,7 @@ class Calls:
                 self._observed(("bidi_stream", SERVICE, name), context) as call,
                 Replies(context) as send,
             ):
-                requests = _Requests(self, request_type, payloads)
+                requests = _Requests(self, request_type, context)
                 async with aclosing(aiter(requests)) as taken:
                     await stream(taken, call, send)
                 if requests.is_cut:
@@ -185,30 +186,32 @@ class Calls:
 class _Requests:
     """The requests of a stream. Once the server drains, what was taken is answered, and another server takes the rest."""
 
-    def __init__(self, calls: Calls, request_type: type[Message], payloads: AsyncIterator[bytes]) -> None:
-        self._calls, self._request_type, self._payloads = calls, request_type, payloads
+    def __init__(self, calls: Calls, request_type: type[Message], context: Any) -> None:
+        self._calls, self._request_type, self._context = calls, request_type, context
         self.is_cut = False
 
     async def __aiter__(self) -> AsyncGenerator[Message]:
-        payloads, taken = aiter(self._payloads), 0
+        taken = 0
         draining = asyncio.ensure_future(self._calls.draining.wait())
-        coming: asyncio.Future[bytes | None] | None = None
+        coming: asyncio.Future[Any] | None = None
         try:
             while True:
-                coming = asyncio.ensure_future(anext(payloads, None))
+                coming = asyncio.ensure_future(self._context.read())
                 await asyncio.wait({coming, draining}, return_when=asyncio.FIRST_COMPLETED)
                 if draining.done() and not taken:
                     # What was let in is answered, and its first text may be under way.
                     await asyncio.wait({coming}, timeout=_FIRST_SECONDS)
-                if not coming.done() or (draining.done() and taken and coming.result() is not None):
+                if not coming.done() or (draining.done() and taken and coming.result() is not _EOF):
                     self.is_cut = True
                     if not taken:
                         raise _draining()
                     return
-                if (payload := coming.result()) is None:
+                if coming.result() is _EOF:
                     return
                 taken += 1
-                yield _parse(self._request_type, payload)
+                message, coming = _parse(self._request_type, coming.result()), None
+                yield message
+                del message
         finally:
             for waiting in (draining, coming):
                 if waiting is not None:

@@ -7,6 +7,7 @@ name is decoded before any code of ours sees the call, so all that can be done i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from service.errors import StartupError
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.05
+_TELL_EVERY = 100  # attempts
 
 
 class Listener:
@@ -27,7 +29,7 @@ class Listener:
         self,
         build: Callable[[], grpc.aio.Server],
         host: str,
-        credentials: grpc.ServerCredentials | None = None,
+        credentials: Callable[[], grpc.ServerCredentials | None] = lambda: None,
     ) -> None:
         """Prepare to listen.
 
@@ -62,7 +64,7 @@ class Listener:
 
     async def _listen(self, port: int) -> int:
         server = self._build()
-        bound = _open(server, self._host, port, self._credentials)
+        bound = _open(server, self._host, port, self._credentials())
         self._servers.append(server)
         await server.start()
         return bound
@@ -84,12 +86,14 @@ class Listener:
 
     async def _listen_again(self, port: int) -> None:
         """Listen as soon as the port is free: the server before closes it before its calls are over."""
-        while True:
+        for attempt in itertools.count(1):
             try:
                 _try_address(self._host, port)
                 await self._listen(port)
                 return
-            except (OSError, StartupError):
+            except (OSError, StartupError) as error:
+                if not attempt % _TELL_EVERY:
+                    log.error("still not listening on port %d: %s", port, error)
                 await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,13 @@ log = logging.getLogger(__name__)
 class Security:
     """Certificates and keys of one server."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, share: Callable[[], float] = lambda: 1.0
+    ) -> None:
         """Read both.
+
+        Args:
+            share: Says which part of what calls may hold one caller's may.
 
         Raises:
             ConfigError: A file is missing, or makes no sense.
@@ -37,7 +43,7 @@ class Security:
         self._keys = Watched("API keys", [Path(path)], lambda read: keys.parse(read[0])) if path else None
         ring = self._keys
         guard = Guard((lambda: ring.value) if ring else None)
-        memory = Memory(settings.max_held_bytes)
+        memory = Memory(settings.max_held_bytes, share)
         self.access = Access(guard, memory, knows_clients=bool(settings.tls_client_ca))
         self._task: asyncio.Task[None] | None = None
 

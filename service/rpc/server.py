@@ -51,12 +51,12 @@ class Server:
     def __init__(self, served: Served, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._served = served
         settings = served.settings
-        self.security = Security(settings, metrics)
+        self.security = Security(settings, metrics, lambda: served.settings.max_caller_share)
         access = self.security.access
         self._calls = Calls(metrics, lambda: served.settings.default_deadline_seconds, access, tracer)
         self._handlers = Servicer(served).handlers(self._calls)
         self._health = Health()
-        self._main = Listener(self._build, settings.host, self.security.credentials)
+        self._main = Listener(self._build, settings.host, lambda: self.security.credentials)
         self._health_alone: Listener | None = None  # a port of its own, if wanted
         self.health_port: int | None = None
 

@@ -52,8 +52,11 @@ class Servicer:
     async def stream_translate(self, requests: AsyncIterator[Any], call: Call, send: Send) -> None:
         """Translate any number of texts, all by the model that serves when the first one comes."""
         first = await anext(requests, None)
-        with self._methods(first.options.model if first else "") as methods:
-            await methods.stream_translate(_preceded(first, requests), call, send)
+        wanted = first.options.model if first else ""
+        preceded = _preceded([first] if first else [], requests)
+        del first
+        with self._methods(wanted) as methods:
+            await methods.stream_translate(preceded, call, send)
 
     async def list_models(self, request: Any, call: Call) -> pb.ListModelsResponse:
         """Say what is served, within which limits, on what."""
@@ -184,9 +187,10 @@ def _joined(pair: Any) -> tuple[str, str]:
     return source, target
 
 
-async def _preceded(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _preceded(first: list[Any], rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
     """Yield an item that was taken already, if there was one, and then the others."""
-    if first is not None:
-        yield first
+    while first:
+        yield first.pop()
     async for item in rest:
         yield item
+        del item

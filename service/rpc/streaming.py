@@ -7,6 +7,7 @@ a task of its own; replies are written one at a time, and a slow reader of repli
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -56,7 +57,9 @@ class TextStream:
         self._translator, self._checks, self._settings = translator, checks, settings
         self._model, self._call, self._send = model, call, send
         self._writing = asyncio.Lock()
-        self._unfinished: dict[str, int] = {}  # id -> code points
+        self._ids: set[str] = set()  # of texts whose last reply is not on its way
+        self._unfinished: dict[int, int] = {}  # number of the text -> code points
+        self._numbers = itertools.count()
         self._finished = asyncio.Condition()
         self._reading: asyncio.Task[None] | None = None
         self._end: Unavailable | None = None  # why no more texts are taken
@@ -82,8 +85,9 @@ class TextStream:
         async for request in requests:
             self._call.caller.confirm()
             options = self._options(request, options)
-            await self._room(request)
-            tasks.create_task(self._answer(request, options))
+            number = await self._room(request)
+            tasks.create_task(self._answer(request, options, number))
+            del request  # while the next is waited for
         if options is None:
             raise InvalidRequest("the stream has no message", field="options", reason="EMPTY_REQUEST")
 
@@ -102,10 +106,12 @@ class TextStream:
             raise
         options = replace(checked, caller=self._call.caller.id)
         self._call.facts.update(pair=options.pair, model=self._model)
-        return _Known(options, request.options.output)
+        output = pb.OutputOptions()
+        output.CopyFrom(request.options.output)  # a part keeps the whole message
+        return _Known(options, output)
 
-    async def _room(self, request: Any) -> None:
-        """Take note of a text, as soon as not too much is unfinished.
+    async def _room(self, request: Any) -> int:
+        """Take note of a text, as soon as not too much is unfinished; return its number.
 
         Raises:
             InvalidRequest: Its id is too long, or that of an unfinished text.
@@ -113,13 +119,16 @@ class TextStream:
         if len(request.id) > MAX_ID:
             message = f"code points in id: {len(request.id):,}, the limit is {MAX_ID}"
             raise InvalidRequest(message, field="id", limit=MAX_ID, actual=len(request.id))
-        if request.id in self._unfinished:
+        if request.id in self._ids:
             message = "id: a text of the same id is still unfinished"
             raise InvalidRequest(message, field="id", reason="DUPLICATE_ID")
         async with self._finished:
             await self._finished.wait_for(lambda: not self._is_full(len(request.content)))
-            self._unfinished[request.id] = len(request.content)
+            number = next(self._numbers)
+            self._unfinished[number] = len(request.content)
+            self._ids.add(request.id)
         self._call.add(texts=1, code_points=len(request.content))
+        return number
 
     def _is_full(self, more: int) -> bool:
         most = self._settings.max_call_code_points
@@ -127,12 +136,15 @@ class TextStream:
             len(self._unfinished) >= self._settings.max_texts or sum(self._unfinished.values()) + more > most
         )
 
-    async def _answer(self, request: Any, known: _Known) -> None:
+    async def _answer(self, request: Any, known: _Known, number: int) -> None:
         """Translate one text; what is wrong with it alone is said in its last reply."""
         try:
             self._checks.text("content", request.content)
             charged = self._call.caller.charged(len(request.content))
-            with self._call.memory.holding(request.ByteSize()) as hold, charged as charge:
+            with (
+                self._call.memory.holding(request.ByteSize(), self._call.caller.id) as hold,
+                charged as charge,
+            ):
                 options = replace(known.options, hold=hold)
                 await self._translate(request, _Known(options, known.output), charge)
         except Unavailable as error:
@@ -154,7 +166,7 @@ class TextStream:
             )
         finally:
             async with self._finished:
-                del self._unfinished[request.id]
+                del self._unfinished[number]
                 self._finished.notify_all()
 
     async def _translate(self, request: Any, known: _Known, charge: Charge) -> None:
@@ -185,6 +197,8 @@ class TextStream:
 
     async def _write(self, reply: pb.StreamTranslateResponse) -> None:
         async with self._writing:
+            if reply.last:  # before it is sent: who has it may use the id again
+                self._ids.discard(reply.id)
             await self._send(reply)
 
 

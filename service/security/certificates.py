@@ -33,6 +33,7 @@ class Certificates:
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what a port needs, which asks for news at each new connection."""
+        self._in_use = self.watched.value
         return grpc.dynamic_ssl_server_credentials(
             self._in_use, self._news, require_client_authentication=self._client_ca is not None
         )

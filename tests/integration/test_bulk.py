@@ -122,6 +122,21 @@ def test_resume(server: Replica, file: Path, tmp_path: Path) -> None:
     assert "kept\n" + "".join(lines[1:]) == output.read_text("utf-8")
 
 
+def test_resume_remembers_what_failed(server: Replica, tmp_path: Path) -> None:
+    """
+    Lines that were left blank are a failure again when the job is resumed, also where nothing is left to do.
+    """
+    file, output = tmp_path / "lines", tmp_path / "output"
+    file.write_text("Yes.\n\n" + "x" * 20_001 + "\nNo.\n")
+    command = translating(server, file, "--output", str(output))
+    dragoman(*command, code=1)
+
+    done = dragoman(*command, "--resume", code=1)
+
+    assert "1 of the lines could not be translated and were left blank" in done.stderr
+    assert 4 == len(output.read_text("utf-8").splitlines())
+
+
 def test_what_resume_refuses(server: Replica, file: Path, tmp_path: Path) -> None:
     """
     What is there is neither overwritten nor taken for something else.

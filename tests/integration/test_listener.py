@@ -1,8 +1,11 @@
 """A call that ends the main loop of grpc.aio ends neither the server nor anybody else's call."""
 
 import asyncio
+import contextlib
 import socket
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,17 +15,24 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from service.errors import StartupError
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from service.rpc import listener
+from tests.certificates import Authority
 from tests.fuzz import frames
 from tests.integration.conftest import running, until
 from tests.integration.contract import request
+from tests.integration.guards import encrypted, secure
 
 NO_NAME = [(name, b"/\xff\xfe" if name == b":path" else value) for name, value in frames.call_headers()]
 
 
-def attack(address: str) -> None:
-    """Call a method whose name is not UTF-8."""
+def attack(address: str, authority: Authority | None = None) -> None:
+    """Call a method whose name is not UTF-8, with TLS where an authority is to be trusted."""
     host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as opened:
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+        if authority:
+            context = ssl.create_default_context(cafile=str(authority.file))
+            context.set_alpn_protocols(["h2"])
+            opened = stack.enter_context(context.wrap_socket(opened, server_hostname=host))
         opened.sendall(frames.HELLO + frames.call(b"", headers=NO_NAME))
         opened.recv(4096)
 
@@ -81,6 +91,27 @@ async def test_listens_anew(caplog: pytest.LogCaptureFixture) -> None:
     told = [record.getMessage() for record in caplog.records if "service.rpc.listener" == record.name]
     port = server.address.split(":")[1]
     assert [f"gRPC has given up (UnicodeDecodeError); listening anew on port {port}"] * 3 == told
+
+
+async def test_listens_anew_with_tls(tmp_path: Path) -> None:
+    """
+    So does a server with TLS, each time, also with a certificate that came after its start.
+    """
+    authority = Authority(tmp_path / "ca")
+    async with encrypted(authority, *authority.write("server")) as server:
+        for number in range(3):
+            await asyncio.to_thread(attack, server.address, authority)
+            if number == 1:
+                authority.write("server")
+
+            for _ in range(20):
+                async with secure(server, authority) as channel:
+                    with contextlib.suppress(grpc.aio.AioRpcError):
+                        assert (await hello(channel)).translations
+                        break
+                await asyncio.sleep(0.05)
+            else:
+                raise AssertionError("it never came about")
 
 
 async def test_the_port_of_health() -> None:

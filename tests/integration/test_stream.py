@@ -1,6 +1,7 @@
 """StreamTranslate: order, back-pressure, and errors that stay with their text."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from service.metrics import SERVICE
 from service.pb.dragoman.v1 import translation_pb2 as pb
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from service.rpc.sending import Replies
 from tests.integration.conftest import Running, running, until
 from tests.integration.contract import refused, request
 
@@ -159,6 +161,47 @@ async def test_duplicate_id(server: Running) -> None:
         code, info, _, _ = await refused(drain())
 
     assert ("INVALID_ARGUMENT", "DUPLICATE_ID") == (code, info.reason)
+
+
+async def test_an_id_is_free_with_the_last_reply(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Who has the last reply to a text may give its id to another at once, whatever the server still has to do for it.
+    """
+    write = Replies._send
+
+    async def slowly(self: Replies, reply: Any) -> None:
+        await write(self, reply)
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(Replies, "_send", slowly)
+    call = server.stub.StreamTranslate()
+    [asked] = messages(["Yes."])
+    for _ in range(3):
+        await call.write(asked)
+        assert (await call.read()).last
+        asked.ClearField("options")  # which only the first message has
+    await call.done_writing()
+
+    assert grpc.StatusCode.OK is await call.code()
+
+
+async def test_refused_texts_are_let_go(server: Running) -> None:
+    """
+    Of a text that was refused an open stream keeps nothing: megabytes each, which no limit counts.
+    """
+    [asked] = messages(["x" * 30_000])
+    payload = asked.SerializeToString()
+    del asked
+    call = server.channel.stream_stream(f"/{SERVICE}/StreamTranslate")()
+    await call.write(payload)
+    assert "TEXT_TOO_LONG" == pb.StreamTranslateResponse.FromString(await call.read()).error.reason
+
+    def is_kept(one: object) -> bool:
+        return type(one) is pb.StreamTranslateRequest and 30_000 == len(one.content)
+
+    await until(lambda: not any(map(is_kept, gc.get_objects())))
+    await call.done_writing()
+    assert grpc.StatusCode.OK is await call.code()
 
 
 async def test_malformed_message(server: Running) -> None:

@@ -53,6 +53,24 @@ def test_an_account_may_grow() -> None:
     assert 0 == memory.held
 
 
+def test_a_caller_has_a_share() -> None:
+    """
+    Several calls of one caller leave room for those of others; one alone may be larger, and callers without a name share all.
+    """
+    memory = Memory(100, lambda: 0.5)
+
+    with memory.holding(30, "a"), memory.holding(20, "a") as hold:
+        with pytest.raises(MemoryFull, match="50 held and 1 more asked for, the limit is 50"):
+            hold(1)
+        with memory.holding(50, "b"), pytest.raises(MemoryFull, match="100 held"), memory.holding(1, "c"):
+            pass
+    with memory.holding(10, "a") as hold:
+        hold(80)
+    with memory.holding(40), memory.holding(60):
+        pass
+    assert 0 == memory.held
+
+
 def test_failed_calls_free_theirs() -> None:
     """
     A call that fails, or is cancelled, holds nothing any more.
