@@ -215,7 +215,7 @@ class TestServe:
         ("arguments", "said"),
         [
             (["--port", "http"], "--port='http': not a whole number"),
-            (["--max-texts", "0"], "--max-texts='0': must be at least 1"),
+            (["--max-texts", "0"], "--max-texts='0': must be between 1 and 2147483647"),
             (["--max-sentence-tokens", "1000"], "max_sentence_tokens=1000: the model has 512"),
             (["--bundle", "/nonexistent"], "No such file or directory"),
         ],
