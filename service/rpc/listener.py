@@ -35,6 +35,7 @@ class Listener:
 
         Args:
             build: Makes a server that has all it needs but a port.
+            credentials: Makes what one port needs for TLS: gRPC hands a certificate out once for each.
         """
         self._build, self._host, self._credentials = build, host, credentials
         self._servers: list[

@@ -53,8 +53,8 @@ class Servicer:
         """Translate any number of texts, all by the model that serves when the first one comes."""
         first = await anext(requests, None)
         wanted = first.options.model if first else ""
-        preceded = _preceded([first] if first else [], requests)
-        del first
+        preceded = _preceded([] if first is None else [first], requests)
+        del first  # or the whole stream would keep it
         with self._methods(wanted) as methods:
             await methods.stream_translate(preceded, call, send)
 
@@ -188,7 +188,7 @@ def _joined(pair: Any) -> tuple[str, str]:
 
 
 async def _preceded(first: list[Any], rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """Yield an item that was taken already, if there was one, and then the others."""
+    """Yield an item that was taken already, if there was one, and then the others; keep none of them."""
     while first:
         yield first.pop()
     async for item in rest:
