@@ -102,7 +102,7 @@ def skip(lines: Iterator[str], count: int, output: Path | None) -> tuple[int, in
                     f"--resume: {count:,} lines are done already, but there are only {number:,}"
                 )
             size += num_bytes(line)
-            blank += done.readline() == b"\n" and not (not line or line.isspace())
+            blank += done.readline() == b"\n" and bool(line.strip())
     return size, blank
 
 

@@ -146,8 +146,7 @@ class Translator:
 
     async def _submit_patiently(self, sequences: list[Sequence]) -> None:
         """Queue some sentences as soon as there is room; of one caller's texts the first goes first, however long it is."""
-        whose = sequences[0].caller, sequences[0].priority
-        async with self._turns.setdefault(whose, asyncio.Lock()):
+        async with self._turns.setdefault(sequences[0].whose, asyncio.Lock()):
             while True:
                 try:
                     return self._loop.submit(sequences)

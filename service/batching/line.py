@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 from service.batching.sequence import Sequence
 from service.errors import OverLimit, QueueFull
@@ -190,10 +190,9 @@ class Line:
             suits: It also costs the others nothing.
         """
         candidates = self._candidates()
-        equal = [
-            s for s in candidates if _turn(s) == _turn(candidates[0])
-        ]  # others are not to be overtaken for it
-        chosen = next((s for s in equal if suits(s) and fits(s)), None)
+        # Others are not to be overtaken for it.
+        equals = takewhile(lambda s: s.whose == candidates[0].whose, candidates)
+        chosen = next((s for s in equals if suits(s) and fits(s)), None)
         chosen = chosen or next((s for s in candidates if fits(s)), None)
         if chosen is not None:
             self._since_oldest = 0 if chosen is self._oldest() else self._since_oldest + 1
@@ -239,10 +238,6 @@ class Line:
         """Let a sentence go that was lost while it waited."""
         self.num_given_up += 1
         sequence.give_up()
-
-
-def _turn(sequence: Sequence) -> tuple[str, int]:
-    return sequence.caller, sequence.priority
 
 
 def _urgency(sequence: Sequence) -> tuple[int, float, int]:

@@ -98,6 +98,11 @@ class Sequence:
     finished_at: float = 0.0
 
     @property
+    def whose(self) -> tuple[str, int]:
+        """Return caller and priority: those who share both go by deadline and arrival among themselves."""
+        return self.caller, self.priority
+
+    @property
     def expected_tokens(self) -> int:
         """Return how long its translation will be, at a guess: as long as its source."""
         return min(self.max_tokens, len(self.forced) + len(self.source_ids))

@@ -36,10 +36,10 @@ def is_known(server: Running, key: str) -> bool:
     return ring is not None and ring.value.find(key) is not None
 
 
-async def health_of(channel: Any) -> int:
+async def health_of(channel: Any, **how: Any) -> int:
     """Return what a probe would see."""
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    reply = await stub.Check(health_pb2.HealthCheckRequest())
+    reply = await stub.Check(health_pb2.HealthCheckRequest(), **how)
     return int(reply.status)
 
 

@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.errors import StartupError
 from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
@@ -19,7 +18,9 @@ from tests.certificates import Authority
 from tests.fuzz import frames
 from tests.integration.conftest import running, until
 from tests.integration.contract import request
-from tests.integration.guards import encrypted, secure
+from tests.integration.guards import SERVING, encrypted, health_of, secure
+
+T = TypeVar("T")
 
 NO_NAME = [(name, b"/\xff\xfe" if name == b":path" else value) for name, value in frames.call_headers()]
 
@@ -37,35 +38,42 @@ def attack(address: str, authority: Authority | None = None) -> None:
         opened.recv(4096)
 
 
-async def answered(address: str, ask: Callable[[grpc.aio.Channel], Any]) -> Any:
-    """Return the answer to a call.
+PATIENTLY: Any = {"timeout": 2, "wait_for_ready": True}
+
+
+def plain(address: str) -> grpc.aio.Channel:
+    """Return a connection of its own."""
+    return grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+async def answered(channel: grpc.aio.Channel) -> Any:
+    """Return the answer to a short call, and close the channel."""
+    async with channel:
+        stub: Any = TranslationServiceStub(channel)
+        return await stub.Translate(request("Hello."), **PATIENTLY)
+
+
+async def healthy(channel: grpc.aio.Channel) -> bool:
+    """Tell whether health says that the server serves, and close the channel."""
+    async with channel:
+        return bool(SERVING == await health_of(channel, **PATIENTLY))
+
+
+async def at_last(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask on a new channel until there is an answer.
 
     When gRPC gives up, calls that it has not handed over fail; and a channel that connects at that very moment may
     wait for ever (one in a thousand did, with the port open again), so each attempt has its own.
     """
     passing = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-    own = [("grpc.use_local_subchannel_pool", 1)]
     for _ in range(20):
-        async with grpc.aio.insecure_channel(address, options=own) as channel:
-            try:
-                return await ask(channel)
-            except grpc.aio.AioRpcError as error:
-                if error.code() not in passing:
-                    raise
+        try:
+            return await ask()
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in passing:
+                raise
         await asyncio.sleep(0.05)
     raise AssertionError("it never came about")
-
-
-def health_of(channel: grpc.aio.Channel) -> Any:
-    """Ask for the health."""
-    stub: Any = health_pb2_grpc.HealthStub(channel)
-    return stub.Check(health_pb2.HealthCheckRequest(), timeout=2, wait_for_ready=True)
-
-
-def hello(channel: grpc.aio.Channel) -> Any:
-    """Ask for a short translation."""
-    stub: Any = TranslationServiceStub(channel)
-    return stub.Translate(request("Hello."), timeout=2, wait_for_ready=True)
 
 
 async def test_listens_anew(caplog: pytest.LogCaptureFixture) -> None:
@@ -82,11 +90,10 @@ async def test_listens_anew(caplog: pytest.LogCaptureFixture) -> None:
                 await until(lambda: server.running)
 
                 await asyncio.to_thread(attack, server.address)
-                health = await answered(server.address, health_of)
+                assert await at_last(lambda: healthy(plain(server.address)))
 
-            assert health_pb2.HealthCheckResponse.SERVING == health.status
             assert 8 == len((await running_call).translations[0].sentences)
-            assert (await answered(server.address, hello)).translations
+            assert (await at_last(lambda: answered(plain(server.address)))).translations
 
     told = [record.getMessage() for record in caplog.records if "service.rpc.listener" == record.name]
     port = server.address.split(":")[1]
@@ -104,14 +111,7 @@ async def test_listens_anew_with_tls(tmp_path: Path) -> None:
             if number == 1:
                 authority.write("server")
 
-            for _ in range(20):
-                async with secure(server, authority) as channel:
-                    with contextlib.suppress(grpc.aio.AioRpcError):
-                        assert (await hello(channel)).translations
-                        break
-                await asyncio.sleep(0.05)
-            else:
-                raise AssertionError("it never came about")
+            assert (await at_last(lambda: answered(secure(server, authority)))).translations
 
 
 async def test_the_port_of_health() -> None:
@@ -122,9 +122,7 @@ async def test_the_port_of_health() -> None:
         address = f"127.0.0.1:{server.server.health_port}"
         await asyncio.to_thread(attack, address)
 
-        reply = await answered(address, health_of)
-
-        assert health_pb2.HealthCheckResponse.SERVING == reply.status
+        assert await at_last(lambda: healthy(plain(address)))
 
 
 async def test_a_port_that_is_taken_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +141,7 @@ async def test_a_port_that_is_taken_for_a_moment(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(listener, "_open", open_at_last)
         await asyncio.to_thread(attack, server.address)
 
-        assert (await answered(server.address, hello)).translations
+        assert (await at_last(lambda: answered(plain(server.address)))).translations
 
     assert 3 == len(tries)
 
