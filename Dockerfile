@@ -41,9 +41,10 @@ WORKDIR /srv/dragoman
 ENV PATH="/opt/dragoman/bin:${PATH}" \
     ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH=/srv/dragoman/service \
     PYTHONUNBUFFERED=1
 # A number, for Kubernetes cannot tell from a name that it is not root's.
 USER 65532:65532
 EXPOSE 50051 9464
-ENTRYPOINT ["python", "-m", "service"]
+ENTRYPOINT ["python", "-m", "dragoman"]
 CMD ["serve"]

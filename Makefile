@@ -18,7 +18,7 @@ PROTO    := protos/dragoman/v1/translation.proto
 WEIGHTS  := models/checkpoints/tiny.safetensors
 EMBLEM   := "The agreement on the European Economic Area was signed in August 1992."
 FROZEN   := protos/descriptor_set.binpb
-PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iservice/pb=protos
+PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iprotos
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve demo test check check-stubs train export evaluate parity release bench drills protos freeze rules clean
@@ -45,7 +45,7 @@ test: $(DEV)/.installed  ## run the tests
 check: $(DEV)/.installed  ## lint, types, direction of imports, contract, stubs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict service models tests
+	$(BIN)/mypy --strict service/dragoman models tests
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against $(FROZEN)
@@ -54,35 +54,35 @@ check: $(DEV)/.installed  ## lint, types, direction of imports, contract, stubs
 check-stubs: $(DEV)/.installed
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	$(PROTOC) --python_out="$$fresh" --pyi_out="$$fresh" --grpc_python_out="$$fresh" $(PROTO) && \
-	diff -rq -x __init__.py -x __pycache__ "$$fresh/service/pb" service/pb || \
-	{ echo "service/pb does not match $(PROTO): run 'make protos' and commit the result" >&2; exit 1; }
+	diff -rq -x __init__.py -x __pycache__ "$$fresh/dragoman/v1" service/dragoman/v1 || \
+	{ echo "service/dragoman/v1 does not match $(PROTO): run 'make protos' and commit the result" >&2; exit 1; }
 
 train: $(DEV)/.installed  ## train (CONFIG=models/configs/tiny.toml), resuming where it stopped
-	$(BIN)/python -m models.tokenizer $(CONFIG)
-	$(BIN)/python -m models.data
-	$(BIN)/python -m models.derive
-	$(BIN)/python -m models.selection
-	$(BIN)/python -m models.train $(CONFIG) $(ARGS)
+	$(BIN)/python -m models.corpora.tokenizer $(CONFIG)
+	$(BIN)/python -m models.corpora.packing
+	$(BIN)/python -m models.corpora.derive
+	$(BIN)/python -m models.corpora.selection
+	$(BIN)/python -m models.training.train $(CONFIG) $(ARGS)
 
 export: $(DEV)/.installed  ## write a checkpoint as a bundle
-	$(BIN)/python -m models.export $(ARGS)
+	$(BIN)/python -m models.convert.export $(ARGS)
 
 evaluate: $(DEV)/.installed  ## measure BLEU and chrF through the engine that serves
-	$(BIN)/python -m models.evaluate $(ARGS)
+	$(BIN)/python -m models.evaluation.bleu $(ARGS)
 
 parity: $(DEV)/.installed  ## compare torch, ONNX and int8 on the same sentences
-	$(BIN)/python -m models.parity $(ARGS)
+	$(BIN)/python -m models.evaluation.parity $(ARGS)
 
 release: $(DEV)/.installed  ## make a checkpoint the default bundle, measured (CHECKPOINT=.../checkpoint.pt VERSION=...)
 	@test -n "$(CHECKPOINT)" -a -n "$(VERSION)" || { echo "usage: make release CHECKPOINT=FILE VERSION=NUMBER" >&2; exit 2; }
-	$(BIN)/python -m models.checkpoint $(CHECKPOINT) $(WEIGHTS)
-	$(BIN)/python -m models.export --checkpoint $(WEIGHTS) --version $(VERSION) $(ARGS)
-	$(BIN)/python -m models.evaluate --write
-	$(BIN)/python -m models.aer --write
-	$(BIN)/python -m models.cases --write
-	$(BIN)/python -m models.card README.md
+	$(BIN)/python -m models.training.checkpoint $(CHECKPOINT) $(WEIGHTS)
+	$(BIN)/python -m models.convert.export --checkpoint $(WEIGHTS) --version $(VERSION) $(ARGS)
+	$(BIN)/python -m models.evaluation.bleu --write
+	$(BIN)/python -m models.evaluation.aer --write
+	$(BIN)/python -m models.evaluation.behaviour --write
+	$(BIN)/python -m models.evaluation.model_card README.md
 	$(BIN)/dragoman translate --from en --to fr --align --svg docs/alignment.svg $(EMBLEM)
-	$(BIN)/python -m models.parity
+	$(BIN)/python -m models.evaluation.parity
 
 bench: $(DEV)/.installed-bench  ## measure speed
 	$(BIN)/python -m pytest -m benchmark --timeout=0 $(ARGS)
@@ -93,7 +93,7 @@ drills: $(DEV)/.installed  ## the drills at full size: an hour or two; `make tes
 ## The contract
 
 protos: $(DEV)/.installed  ## regenerate the stubs
-	$(PROTOC) --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
+	$(PROTOC) --python_out=service --pyi_out=service --grpc_python_out=service $(PROTO)
 
 freeze: $(DEV)/.installed  ## after a compatible addition: make it part of the frozen contract
 	$(BIN)/buf lint

@@ -4,9 +4,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from service import bundle
-from service.bundle import REQUIRED, WEIGHTS, Bundle, Manifest
-from service.config import DEFAULT_BUNDLE
+from dragoman import bundle
+from dragoman.bundle import REQUIRED, WEIGHTS, Bundle, Manifest
+from dragoman.config import DEFAULT_BUNDLE
 
 
 def renamed(manifest: Manifest, full_name: str) -> Manifest:

@@ -12,10 +12,12 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
-from service import bundle
-from service.bundle import Bundle
-from service.config import DEFAULT_BUNDLE
-from service.text.tokenizer import Tokenizer
+from dragoman import bundle
+from dragoman.bundle import Bundle
+from dragoman.config import DEFAULT_BUNDLE
+from dragoman.text.tokenizer import Tokenizer
+
+pytest_plugins = ["tests.engines", "tests.servers"]  # fixtures of several rooms
 
 hypothesis.settings.load_profile("ci")  # the same inputs each time, and no deadline: machines stall
 

@@ -6,18 +6,18 @@ from collections.abc import Sequence as Items
 import numpy as np
 import numpy.typing as npt
 
-from service.batching.line import Line
-from service.batching.loop import Loop, Worker
-from service.batching.scheduler import Scheduler
-from service.batching.sequence import Sequence
-from service.bundle import Bundle
-from service.engine.cache import close_gaps
-from service.engine.runner import Step
-from service.lifecycle.served import Model
-from service.metrics import Metrics
-from service.text.tokenizer import EOS_ID, Tokenizer
-from service.translation import GREEDY, Search
-from service.translator import Translator
+from dragoman.batching.decode_pool import Loop, Worker
+from dragoman.batching.scheduler import Scheduler
+from dragoman.batching.sequence import Sequence
+from dragoman.batching.waiting_queue import Line
+from dragoman.bundle import Bundle
+from dragoman.engine.cache import close_gaps
+from dragoman.engine.model_runner import Step
+from dragoman.observability.metrics import Metrics
+from dragoman.registry.model_registry import Model
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
+from dragoman.translation.translator import Translator
+from dragoman.types import GREEDY, Search
 
 TAG_ID = 4
 VOCABULARY = 8000

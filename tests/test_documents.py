@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from models.card import model_card, renewed
-from service.bundle import Bundle
-from service.config import DEFAULT_BUNDLE
+from dragoman.bundle import Bundle
+from dragoman.config import DEFAULT_BUNDLE
+from models.evaluation.model_card import model_card, renewed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 WITH_EXAMPLES = sorted(
-    ".".join(file.relative_to(ROOT).with_suffix("").parts)
-    for folder in ("service", "models", "tests")
-    for file in (ROOT / folder).rglob("*.py")
+    ".".join(file.relative_to(ROOT / base).with_suffix("").parts)
+    for base, folder in (("service", "dragoman"), ("", "models"), ("", "tests"))
+    for file in (ROOT / base / folder).rglob("*.py")
     if re.search(r"^ *>>> ", file.read_text("utf-8"), re.MULTILINE)
 )
 

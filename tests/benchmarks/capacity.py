@@ -22,10 +22,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from service.bench import load
-from service.bench.generator import measure as measure_load
-from service.bench.load import Load
-from service.bench.report import Report
+from dragoman.bench import load
+from dragoman.bench.generator import measure as measure_load
+from dragoman.bench.load import Load
+from dragoman.bench.report import Report
 from tests.benchmarks import measure, selection, servers, sweep
 from tests.benchmarks.measure import Plan
 from tests.benchmarks.servers import Server

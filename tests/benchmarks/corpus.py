@@ -9,10 +9,10 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
+from dragoman.text.normalize import normalize
+from dragoman.text.sentences import split_sentences
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from models.paths import data_folder
-from service.text.normalize import normalize
-from service.text.sentences import split_sentences
-from service.text.tokenizer import EOS_ID, Tokenizer
 
 DIRECTIONS = (("en", "fr"), ("fr", "en"), ("en", "es"), ("es", "en"))
 SETS = {"en": 3, "fr": 3, "es": 2}  # how many of `NAMES` a language has

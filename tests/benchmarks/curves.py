@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from service import bundle
-from service.text.tokenizer import EOS_ID, Tokenizer
+from dragoman import bundle
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from tests.benchmarks import corpus, measure, sweep, theirs
 from tests.benchmarks.corpus import Sentence
 from tests.benchmarks.measure import Plan

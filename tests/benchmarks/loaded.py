@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from service.bench.plot import percentile_svg
-from service.bench.report import Report
+from dragoman.bench.plot import percentile_svg
+from dragoman.bench.report import Report
 from tests.benchmarks import capacity, measure, sweep
 from tests.benchmarks.capacity import p95
 from tests.benchmarks.measure import Plan

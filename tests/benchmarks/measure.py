@@ -24,10 +24,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dragoman import bundle
+from dragoman.config import DEFAULT_BUNDLE
+from dragoman.engine.processors import cpu_limit, kernel_set
 from models.paths import PUBLISHED as PUBLISHED_WEIGHTS
-from service import bundle
-from service.config import DEFAULT_BUNDLE
-from service.engine.processor import cpu_limit, kernel_set
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED, TRIED = Path(__file__).parent / "results", ROOT / "build" / "benchmarks"

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from service.text.tokenizer import Tokenizer
+from dragoman.text.tokenizer import Tokenizer
 from tests.benchmarks import corpus, measure, selection, sweep
 from tests.benchmarks.corpus import Sentence
 from tests.benchmarks.measure import Plan

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from pathlib import Path
 
-from service import config
-from service.assembly import build
-from service.batching.sequence import Result, Sequence
-from service.translation import Finish, Search
+from dragoman import config
+from dragoman.batching.sequence import Result, Sequence
+from dragoman.registry.loading import build
+from dragoman.types import Finish, Search
 from tests.benchmarks.corpus import Sentence
 
 DEFAULTS: Mapping[str, str] = {}

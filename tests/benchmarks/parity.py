@@ -17,9 +17,9 @@ from collections.abc import Sequence as Items
 from pathlib import Path
 from typing import Any
 
+from dragoman import bundle
+from dragoman.text.tokenizer import Tokenizer
 from models.paths import data_folder
-from service import bundle
-from service.text.tokenizer import Tokenizer
 from tests.benchmarks import corpus, measure, selection, sweep
 from tests.benchmarks.corpus import DIRECTIONS, Sentence, Text
 from tests.benchmarks.measure import Plan
@@ -52,8 +52,10 @@ def measured(plan: Plan) -> dict[str, Any]:
 
 def _exported(plan: Plan, folder: Path) -> Path:
     """Export the weights behind the bundle as float32."""
-    checkpoints = importlib.import_module("models.checkpoint")  # torch, which measuring does not need
-    export = importlib.import_module("models.export").export
+    checkpoints = importlib.import_module(
+        "models.training.checkpoint"
+    )  # torch, which measuring does not need
+    export = importlib.import_module("models.convert.export").export
     state = checkpoints.trained(plan.checkpoint)
     tokenizer = plan.bundle / bundle.TOKENIZER
     export(state, tokenizer, folder, precision="fp32", name="parity", version="0", threshold=0.4)

@@ -22,15 +22,15 @@ from typing import Any, Protocol
 
 import grpc
 
-from service import bundle
-from service.config import DEFAULT_BUNDLE
-from service.pb.dragoman.v1 import translation_pb2 as pb
-from service.pb.dragoman.v1.translation_pb2_grpc import (
+from dragoman import bundle
+from dragoman.config import DEFAULT_BUNDLE
+from dragoman.text.preparation import Preparation, Prepared
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
+from dragoman.v1 import translation_pb2 as pb
+from dragoman.v1.translation_pb2_grpc import (
     TranslationServiceServicer,
     add_TranslationServiceServicer_to_server,
 )
-from service.text.preparation import Preparation, Prepared
-from service.text.tokenizer import EOS_ID, Tokenizer
 from tests.benchmarks.batcher import DynamicBatcher, Limits
 from tests.benchmarks.corpus import MAX_SOURCE_TOKENS, Sentence
 from tests.benchmarks.theirs import COMPUTE_TYPES, KERNELS, Settings, Theirs
@@ -129,7 +129,7 @@ async def serve(service: Service, port: int) -> None:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Serve CTranslate2 behind our contract.")
-    parser.add_argument("--model", type=Path, required=True, help="written by models.export_ctranslate2")
+    parser.add_argument("--model", type=Path, required=True, help="written by models.convert.ctranslate2")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="whose tokenizer is used")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--mode", choices=MODES, default="dynamic")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from service.svg import BORDER, FONT, MARGIN, MUTED, SMALL, card, heading, px, text
+from dragoman.alignment.svg import BORDER, FONT, MARGIN, MUTED, SMALL, card, heading, px, text
 
 COLOURS = ("#1d2476", "#f0720a", "#2a8c6b", "#8a3fa0")
 WIDTH, HEIGHT, LEFT, BETWEEN = 330, 250, 52, 78

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from service.text.tokenizer import Tokenizer
+from dragoman.text.tokenizer import Tokenizer
 from tests.benchmarks import corpus, measure, sweep
 from tests.benchmarks.corpus import Sentence, Text
 from tests.benchmarks.measure import Plan

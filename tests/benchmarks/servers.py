@@ -17,8 +17,8 @@ from typing import Any
 
 import grpc
 
-from service.pb.dragoman.v1 import translation_pb2 as pb
-from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from dragoman.v1 import translation_pb2 as pb
+from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.benchmarks import measure
 from tests.benchmarks.corpus import Text
 from tests.benchmarks.measure import ROOT, Plan
@@ -76,7 +76,7 @@ def request(text: Text) -> pb.TranslateRequest:
 @contextlib.contextmanager
 def ours(plan: Plan, cores: Sequence[int], *settings: str) -> Iterator[Server]:
     """Run our server on some cores for a while, with its defaults unless other flags are given."""
-    command = ["service", "serve", "--host", "127.0.0.1", "--metrics-port", "-1"]
+    command = ["dragoman", "serve", "--host", "127.0.0.1", "--metrics-port", "-1"]
     command += ["--bundle", str(plan.bundle), *settings]
     with _running(command, cores) as server:
         yield server

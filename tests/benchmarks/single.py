@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from service.text.tokenizer import Tokenizer
+from dragoman.text.tokenizer import Tokenizer
 from tests.benchmarks import corpus, measure, selection, servers, sweep
 from tests.benchmarks.corpus import Text
 from tests.benchmarks.measure import Plan

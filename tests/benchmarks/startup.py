@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service import bundle
+from dragoman import bundle
 from tests.benchmarks import measure, selection, servers, sweep, theirs
 from tests.benchmarks.corpus import Text
 from tests.benchmarks.measure import Plan

@@ -26,16 +26,16 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from prometheus_client import CollectorRegistry
 
-from service import bundle
-from service.batching.line import Line
-from service.batching.loop import Loop, Worker
-from service.batching.scheduler import Scheduler
-from service.batching.sequence import Sequence
-from service.bundle import Bundle
-from service.engine.runner import Runner
-from service.engine.session import Sessions, open_sessions
-from service.metrics import Metrics
-from service.text.tokenizer import Tokenizer
+from dragoman import bundle
+from dragoman.batching.decode_pool import Loop, Worker
+from dragoman.batching.scheduler import Scheduler
+from dragoman.batching.sequence import Sequence
+from dragoman.batching.waiting_queue import Line
+from dragoman.bundle import Bundle
+from dragoman.engine.model_runner import Runner
+from dragoman.engine.sessions import Sessions, open_sessions
+from dragoman.observability.metrics import Metrics
+from dragoman.text.tokenizer import Tokenizer
 from tests.benchmarks import corpus, measure
 from tests.benchmarks.measure import Plan
 

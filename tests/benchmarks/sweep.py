@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service import bundle
+from dragoman import bundle
 from tests.benchmarks import measure, theirs
 from tests.benchmarks.corpus import Sentence
 from tests.benchmarks.measure import Plan

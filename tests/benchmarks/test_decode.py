@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 import torch
 
-from models import export, settings
+from dragoman import bundle
+from dragoman.config import DEFAULT_BUNDLE
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
+from models.convert import export
+from models.network.transformer import Transformer
 from models.paths import ROOT
-from models.transformer import Transformer
-from service import bundle
-from service.config import DEFAULT_BUNDLE
-from service.text.tokenizer import EOS_ID, Tokenizer
+from models.training import settings
 from tests.benchmarks import measure
 from tests.benchmarks.corpus import Sentence
 from tests.benchmarks.ours import Ours
@@ -37,7 +38,7 @@ BATCHES = (1, 8, 32, 64)
 
 def written(config_name: str, folder: Path) -> tuple[Path, Path]:
     """Write random weights for both engines, in int8; return the bundle and the peer's model."""
-    export_ctranslate2 = importlib.import_module("models.export_ctranslate2")
+    export_ctranslate2 = importlib.import_module("models.convert.ctranslate2")
     config = settings.read(ROOT / "configs" / f"{config_name}.toml")
     torch.manual_seed(1)
     network = Transformer(config.model, config.guided).eval()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service import bundle
-from service.text.tokenizer import Tokenizer
+from dragoman import bundle
+from dragoman.text.tokenizer import Tokenizer
 from tests.benchmarks.corpus import Sentence
 
 # Which library multiplies, by environment variables that are read when `ctranslate2` is loaded.
@@ -50,8 +50,10 @@ def convert(checkpoint: Path, served: Path, folder: Path, quantization: str = "i
     Raises:
         ValueError: The checkpoint is not the one that the bundle was made of.
     """
-    checkpoints = importlib.import_module("models.checkpoint")  # torch, which measuring does not need
-    export_ctranslate2 = importlib.import_module("models.export_ctranslate2")
+    checkpoints = importlib.import_module(
+        "models.training.checkpoint"
+    )  # torch, which measuring does not need
+    export_ctranslate2 = importlib.import_module("models.convert.ctranslate2")
     state = checkpoints.trained(checkpoint)
     training = bundle.load(served).manifest.training
     seen = {name: state[key] for name, key in (("target_tokens", "tokens"), ("updates", "updates"))}

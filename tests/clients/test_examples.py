@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import Parse
 
-from service.metrics import SERVICE
-from service.pb.dragoman.v1 import translation_pb2 as pb
+from dragoman.observability.metrics import SERVICE
+from dragoman.v1 import translation_pb2 as pb
 from tests.clients.javascript import FOLDER, node
-from tests.integration.conftest import running
+from tests.servers import running
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

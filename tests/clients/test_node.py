@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.clients.javascript import node
-from tests.integration.conftest import Running, running
+from tests.servers import Running, running
 
 pytestmark = pytest.mark.timeout(400)  # npm may have to fetch first
 CLIENT = Path(__file__).parent / "node/client.js"

@@ -17,9 +17,9 @@ from typing import Any
 
 import grpc
 
-from service.client import Client, ServerError
-from service.pb.dragoman.v1 import translation_pb2 as pb
-from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from dragoman.client.sync import Client, ServerError
+from dragoman.v1 import translation_pb2 as pb
+from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.conftest import require_tool
 from tests.deploy.manifests import DEPLOY, ROOT
 
@@ -60,7 +60,7 @@ def server(folder: Path) -> Iterator[tuple[int, int]]:
     log = folder / "server.log"
     settings = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0", **SLOW}
     environment = {f"DRAGOMAN_{name}": value for name, value in settings.items()}
-    with process([sys.executable, "-m", "service", "serve"], log, **environment) as running:
+    with process([sys.executable, "-m", "dragoman", "serve"], log, **environment) as running:
         deadline = time.monotonic() + _START_SECONDS
         while not (found := re.search(r"port (\d+), metrics on port (\d+)", log.read_text("utf-8"))):
             assert running.poll() is None, log.read_text("utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from service.metrics import Metrics
+from dragoman.observability.metrics import Metrics
 from tests.deploy.manifests import DEPLOY, read
 
 # Of Prometheus itself, the kubelet and kube-state-metrics.

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from service.metrics import SERVICE
+from dragoman.observability.metrics import SERVICE
 from tests.deploy.manifests import DEPLOY
 
 CONFIG = (DEPLOY / "client-service-config.json").read_text("utf-8")

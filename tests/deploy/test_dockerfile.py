@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service import __version__
-from service.config import Settings
+from dragoman import __version__
+from dragoman.config import Settings
 from tests.deploy.manifests import ROOT, rendered
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")

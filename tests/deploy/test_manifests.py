@@ -9,8 +9,8 @@ from pathlib import PurePath
 import kubernetes_validate
 import pytest
 
-from service import __version__, config
-from service.metrics import SERVICE
+from dragoman import __version__, config
+from dragoman.observability.metrics import SERVICE
 from tests.deploy.manifests import DEPLOY, Rendered, Resource, every_overlay, read, rendered
 
 KUBERNETES = ("1.32", kubernetes_validate.latest_version())  # the oldest we promise, and the newest

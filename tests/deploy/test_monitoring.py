@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config import Settings
+from dragoman.config import Settings
 from tests.conftest import require_tool
 from tests.deploy.manifests import DEPLOY, ROOT, read, rendered
 from tests.deploy.queries import (

@@ -62,7 +62,7 @@ class Replica:
     def start(self) -> None:
         """Run the server, and wait until it listens."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
-        command = [sys.executable, "-m", "service", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "dragoman", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
         # Bound here and not in the child, which would need a fork: gRPC, if it runs here, dies of that.
         with self._log.open("wb") as log, bound(self._cores):
             self.process = subprocess.Popen(

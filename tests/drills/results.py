@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from service import bundle
-from service.config import DEFAULT_BUNDLE
-from service.engine.processor import cpu_limit, kernel_set
+from dragoman import bundle
+from dragoman.config import DEFAULT_BUNDLE
+from dragoman.engine.processors import cpu_limit, kernel_set
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,11 +11,11 @@ from typing import Any
 import grpc
 import pytest
 
-from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.conftest import Scale
 from tests.drills.replica import Footprint, Replica, load_cores, replica, until
 from tests.drills.results import write
-from tests.integration.contract import request
+from tests.rpc.contract import request
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1800)]
 CALLS, AT_ONCE = 1000, 20

@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import pytest
 
-from service.pb.dragoman.v1 import translation_pb2 as pb
-from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from dragoman.v1 import translation_pb2 as pb
+from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.conftest import Scale
 from tests.drills.replica import Replica, load_cores, replica
 from tests.drills.results import write
-from tests.integration.contract import request
-from tests.integration.crowds import DIRECTIONS, WORDS
+from tests.engine.crowds import DIRECTIONS, WORDS
+from tests.rpc.contract import request
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(3600)]
 CALLS, CALLERS, LONGEST = 20_000, 24, 150  # words: some 200 tokens

@@ -11,9 +11,9 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from service.bench.generator import Run, measure
-from service.bench.load import Load, Text, built_in_texts
-from service.bench.report import OK, Report
+from dragoman.bench.generator import Run, measure
+from dragoman.bench.load import Load, Text, built_in_texts
+from dragoman.bench.report import OK, Report
 from tests.conftest import Scale
 from tests.drills.replica import Replica, load_cores, replica
 from tests.drills.results import write

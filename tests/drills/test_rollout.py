@@ -12,14 +12,14 @@ from typing import Any
 import grpc
 import pytest
 
-from service.bench.load import built_in_texts
-from service.pb.dragoman.v1 import translation_pb2 as pb
-from service.pb.dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from dragoman.bench.load import built_in_texts
+from dragoman.v1 import translation_pb2 as pb
+from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.conftest import Scale
 from tests.deploy.manifests import DEPLOY
 from tests.drills.replica import Replica, load_cores, replicas
 from tests.drills.results import write
-from tests.integration.contract import request
+from tests.rpc.contract import request
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1800)]
 CONFIG = (DEPLOY / "client-service-config.json").read_text("utf-8")

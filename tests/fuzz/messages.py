@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
-from service.pb.dragoman.v1 import translation_pb2 as pb
+from dragoman.v1 import translation_pb2 as pb
 
 NASTY = (
     "\u202e", "\u2066x\u2069", "\u200b", "\u200d", "\ufeff", "\x00", "\x1b[31m", "\x07", "\x7f", "\u0085", "\u2028",

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from service.pb.dragoman.v1 import translation_pb2 as pb
+from dragoman.v1 import translation_pb2 as pb
 from tests.conftest import Scale
 from tests.fuzz import frames, messages
 from tests.fuzz.watched import MAX_NORMAL_SECONDS, Watched, watched

@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.metrics import SERVICE
-from service.pb.dragoman.v1 import translation_pb2 as pb
+from dragoman.observability.metrics import SERVICE
+from dragoman.v1 import translation_pb2 as pb
 from tests.deploy.live import process
 
 # Small limits, so that hostile requests pass them cheaply.
@@ -47,7 +47,7 @@ def _patiently(call: Any, request: Any) -> Any:
     """Make a call, for some seconds again if gRPC itself did not take it.
 
     It cancels calls when too many wait for a handler, and it gives up its connections when a method's name is not UTF-8
-    (service/rpc/listener.py).
+    (service/dragoman/rpc/listener.py).
     """
     deadline = time.monotonic() + MAX_NORMAL_SECONDS
     while True:
@@ -169,7 +169,7 @@ def watched(folder: Path) -> Iterator[Watched]:
     """Run a server, let it do its largest work once, and watch it from then on."""
     log = folder / "server.log"
     environment = {f"DRAGOMAN_{name}": value for name, value in LIMITS.items()}
-    with process([sys.executable, "-m", "service", "serve"], log, **environment) as running:
+    with process([sys.executable, "-m", "dragoman", "serve"], log, **environment) as running:
         deadline = time.monotonic() + _START_SECONDS
         while not (found := re.search(r"port (\d+), metrics on port (\d+)", log.read_text("utf-8"))):
             assert running.poll() is None, log.read_text("utf-8")

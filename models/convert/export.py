@@ -1,0 +1,280 @@
+"""Write a checkpoint as a bundle: `python -m models.convert.export --checkpoint FILE --bundle DIRECTORY`.
+
+Fourth stop of training. The averaged weights become ONNX graphs of our own making, in float or in
+statically calibrated int8, with everything that serving needs beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dragoman import bundle
+from dragoman.bundle import AlignmentHead, Manifest
+from dragoman.errors import StartupError
+from dragoman.text.tokenizer import Tokenizer
+from models.convert import onnx_graphs
+from models.convert.equalization import balance
+from models.convert.onnx_builder import Model, WeightFile
+from models.convert.quantization import measure, quantize
+from models.corpora.batches import Batches
+from models.corpora.packing import DataError, check_mark, check_size, fingerprint
+from models.evaluation.model_card import model_card
+from models.network.transformer import Transformer, network_from
+from models.paths import ROOT, runs_folder, tokenizer_path
+from models.training import checkpoint
+from models.training.checkpoint import CheckpointError
+
+PAIRS = [["en", "fr"], ["fr", "en"], ["en", "es"], ["es", "en"]]
+CORE_WATTS = 10.0  # a guess at a busy core of a server, its share of the rest included
+CALIBRATION_BATCHES = 12  # of 3,000 target positions each; the ranges hardly move any more
+
+
+def averaged_network(state: dict[str, Any]) -> Transformer:
+    """Return the network of a checkpoint with its averaged weights, ready to translate.
+
+    Raises:
+        CheckpointError: The weights are not those of the shape beside them, or not finite.
+    """
+    try:
+        network = network_from(state | {"weights": state["weights"] | state["average"]}).eval()
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError("the checkpoint's weights and shape do not belong together") from error
+    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+        raise CheckpointError("the checkpoint's weights are not finite: training had failed")
+    return network
+
+
+def float_weights(network: Transformer) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Return the weights as the graphs use them: (in, out), products that share an input side by side."""
+    shape = network.shape
+    scale = 1 / math.sqrt(shape.width // shape.heads)  # of attention scores, folded into the queries
+    own = {name: tensor.detach().float() for name, tensor in network.named_parameters()}
+    found: dict[str, Tensor] = {"embedding": own["embedding.weight"].T}
+    for name, tensor in own.items():
+        if tensor.dim() == 1:
+            found[name] = tensor
+        elif name.endswith((".output.weight", ".up.weight", ".down.weight")):
+            found[name] = tensor.T
+    layers = [f"encoder.{i}" for i in range(shape.encoder_layers)] + [
+        f"decoder.{i}" for i in range(shape.decoder_layers)
+    ]
+    for layer in layers:
+        query, key, value = (own[f"{layer}.attention.{part}.weight"] for part in ("query", "key", "value"))
+        found[f"{layer}.attention.qkv"] = torch.cat([query * scale, key, value]).T
+    cross = [f"decoder.{i}.cross" for i in range(shape.decoder_layers)]
+    for name in cross:
+        found[f"{name}.query.weight"] = own[f"{name}.query.weight"].T * scale
+    parts = [own[f"{name}.{part}.weight"] for name in cross for part in ("key", "value")]
+    found["cross.kv"] = torch.cat(parts).T
+    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in found.items()}
+
+
+def calibrated(network: Transformer, batches: Iterator[tuple[Tensor, Tensor]]) -> Model:
+    """Return a model whose products, and keys and values of the source, are in 8 bits.
+
+    The ranges are measured on some batches, once channels are evened out.
+
+    Raises:
+        CheckpointError: The network computes values that are not finite.
+    """
+    shown = list(batches)
+    try:
+        network = balance(network, shown)
+        measured = measure(network, shown)
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint cannot be calibrated: {error}") from error
+    weights, quantized = float_weights(network), {}
+    for name, weight in weights.items():
+        if weight.ndim == 2:
+            seen = name.replace(".attention.qkv", ".attention.query.weight").replace(
+                "cross.kv", "decoder.0.cross.key.weight"
+            )
+            quantized[name] = quantize(weight, measured.histograms[seen], measured.moments.get(seen))
+    scales = {
+        f"cross_{kind}_{index}": measured.histograms[f"decoder.{index}.cross.{kind}"].symmetric_scale()
+        for index in range(network.shape.decoder_layers)
+        for kind in ("key", "value")
+    }
+    return Model(network.shape, weights, quantized, scales)
+
+
+def calibration_batches(config: dict[str, Any], tokenizer: Tokenizer) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (source, target) ids of training pairs, drawn with a seed that training does not use."""
+    batches = Batches(
+        runs_folder() / "packed", tokenizer, config["data"]["weights"],
+        batch_tokens=3072, max_tokens=config["data"]["max_tokens"], seed=config["data"]["seed"] + 1000,
+    )  # fmt: skip
+    for _, plan in islice(batches.plans(0), CALIBRATION_BATCHES):
+        batch = batches.collate(plan)
+        yield torch.from_numpy(batch.source), torch.from_numpy(batch.target_in)
+
+
+def alignment_head(network: Transformer, threshold: float) -> AlignmentHead:
+    """Choose the head that says where a piece comes from.
+
+    The last guided head that sees its own piece is the most exact; without any, the last layer's first head.
+    """
+    guided = max(network.guided, key=lambda guide: (guide.shift, guide.layer), default=None)
+    if guided is None:
+        return AlignmentHead(network.shape.decoder_layers - 1, 0, 0, threshold, is_guided=False)
+    return AlignmentHead(guided.layer, guided.head, guided.shift, threshold, is_guided=True)
+
+
+def write(model: Model, head: AlignmentHead, folder: Path) -> None:
+    """Write both graphs and their weights."""
+    file = WeightFile()
+    encoder = onnx_graphs.encoder(model, file)
+    decoder = onnx_graphs.decoder(model, file, (head.layer, head.head))
+    (folder / bundle.ENCODER).write_bytes(encoder)
+    (folder / bundle.DECODER).write_bytes(decoder)
+    (folder / bundle.WEIGHTS).write_bytes(file.to_bytes())
+
+
+def export(
+    state: dict[str, Any],
+    tokenizer_file: Path,
+    target: Path,
+    *,
+    precision: str,
+    name: str,
+    version: str,
+    threshold: float,
+    watts: float = CORE_WATTS,
+) -> None:
+    """Write a whole bundle; the directory appears, or changes, only when it is complete and checked.
+
+    Raises:
+        CheckpointError, DataError: As their messages say; a bundle that was there is untouched.
+    """
+    network = averaged_network(state)
+    tokenizer = check_size(tokenizer_file, network.shape.vocabulary)
+    if state.get("tokenizer") not in (None, fingerprint(tokenizer_file)):
+        raise DataError(f"{tokenizer_file}: the network was trained with another tokenizer")
+    if precision == "int8":
+        check_mark(runs_folder() / "packed", tokenizer_file)
+        model = calibrated(network, calibration_batches(state["config"], tokenizer))
+    else:
+        model = Model(network.shape, float_weights(network))
+    head = alignment_head(network, threshold)
+    manifest = described(state, network, head, precision=precision, name=name, version=version, watts=watts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        folder = Path(scratch, "bundle")
+        folder.mkdir()
+        write(model, manifest.alignment, folder)
+        shutil.copyfile(tokenizer_file, folder / bundle.TOKENIZER)
+        (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
+        bundle.write_manifest(folder, manifest)
+        bundle.load(folder)
+        exchange(folder, target, Path(scratch, "old"))
+
+
+def described(
+    state: dict[str, Any],
+    network: Transformer,
+    head: AlignmentHead,
+    *,
+    precision: str,
+    name: str,
+    version: str,
+    watts: float = CORE_WATTS,
+) -> Manifest:
+    """Return what a bundle says about itself; its scores and checksums come later."""
+    return Manifest(
+        format_version=bundle.FORMAT_VERSION,
+        name=name,
+        version=version,
+        pairs=PAIRS,
+        precision=precision,
+        shape=network.shape.to_dict(),
+        num_parameters=sum(parameter.numel() for parameter in network.parameters()),
+        alignment=head,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        training=training_summary(state, watts),
+        scores={},
+        files={},
+    )
+
+
+def exchange(new: Path, target: Path, old: Path) -> None:
+    """Put a directory in the place of another, which is moved aside, and back if that fails."""
+    if target.exists():
+        target.replace(old)
+    try:
+        new.replace(target)
+    except OSError:
+        if old.exists():
+            old.replace(target)
+        raise
+
+
+def add_results(
+    folder: Path, *, scores: dict[str, Any] | None = None, checks: dict[str, Any] | None = None
+) -> None:
+    """Write into a finished bundle's manifest and card what was measured.
+
+    Args:
+        scores: By development set, beside those of other sets that are there.
+        checks: Likewise, by kind.
+    """
+    before = bundle.load(folder).manifest
+    manifest = replace(before, scores=before.scores | (scores or {}), checks=before.checks | (checks or {}))
+    (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
+    bundle.write_manifest(folder, manifest)
+
+
+def training_summary(state: dict[str, Any], watts: float) -> dict[str, Any]:
+    """Say how the weights came to be; `watts` is what the processor is assumed to have taken meanwhile."""
+    return {
+        "target_tokens": state["tokens"],
+        "updates": state["updates"],
+        "hours": round(state["seconds"] / 3600, 2),
+        "watts": watts,
+        "config": state["config"],
+    }
+
+
+def main() -> None:
+    """Read the command line and export."""
+    parser = argparse.ArgumentParser(description="Write a checkpoint as a bundle.")
+    parser.add_argument("--checkpoint", type=Path, default=runs_folder() / "tiny" / "checkpoint.pt")
+    parser.add_argument("--bundle", type=Path, default=ROOT / "bundles" / "default")
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
+    parser.add_argument("--name", default="tiny")
+    parser.add_argument("--version", default=datetime.now(UTC).strftime("%Y%m%d"))
+    parser.add_argument(
+        "--watts", type=float, default=CORE_WATTS, help="of what trained, for the card (default: a core's 10)"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        help="attention from which on words are linked (0.5: least AER)",
+    )
+    arguments = parser.parse_args()
+    try:
+        export(
+            checkpoint.trained(arguments.checkpoint), tokenizer_path(), arguments.bundle, precision=arguments.precision,
+            name=arguments.name, version=arguments.version, threshold=arguments.threshold, watts=arguments.watts,
+        )  # fmt: skip
+    except (CheckpointError, DataError, StartupError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+    size = sum(path.stat().st_size for path in arguments.bundle.iterdir())
+    print(f"{arguments.bundle}: {arguments.precision}, {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

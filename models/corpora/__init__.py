@@ -1,0 +1,1 @@
+"""Training data: fetched, packed, derived, selected, drawn in batches."""

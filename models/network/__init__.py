@@ -1,0 +1,1 @@
+"""The Transformer and how its embeddings begin."""

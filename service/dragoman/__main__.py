@@ -1,0 +1,11 @@
+"""`python -m service` is `dragoman`."""
+
+import os
+
+# Before numpy is loaded: its products here are small, and it would start a thread for each processor of the host.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from dragoman.cli.main import main
+
+if __name__ == "__main__":
+    main()

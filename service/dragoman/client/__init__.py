@@ -1,0 +1,1 @@
+"""The Python client: plain types in, plain types out."""

@@ -1,0 +1,54 @@
+"""onnxruntime sessions for the two graphs of a bundle."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dragoman.bundle import DECODER, ENCODER, WEIGHTS, Bundle
+from dragoman.errors import BundleError
+
+# Since 1.29 onnxruntime reports to its maker unless told not to before it is loaded. What runs here is
+# nobody else's business.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
+
+Binding = onnxruntime.IOBinding
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Both graphs of a model with its one copy of the weights; any number of runners may use them at once."""
+
+    encoder: onnxruntime.InferenceSession
+    decoder: onnxruntime.InferenceSession
+
+
+def open_sessions(bundle: Bundle, threads: int) -> Sessions:
+    """Open both graphs.
+
+    Args:
+        threads: Of each run, the caller's own included.
+
+    Raises:
+        BundleError: The graphs are intact but this runtime cannot run them.
+    """
+    try:
+        weights = bundle.path(WEIGHTS).read_bytes()
+        return Sessions(*(_open(bundle.path(graph), weights, threads) for graph in (ENCODER, DECODER)))
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, all of which mean the same here
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise BundleError(f"bundle {bundle.folder}: onnxruntime cannot load it: {first_line}") from None
+
+
+def _open(path: Path, weights: bytes, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Left to itself onnxruntime maps the file, and whoever then writes to it in place kills us (SIGBUS).
+    options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # its warnings are about graph optimisation, of no use to an operator
+    # A waiting thread must not burn a core that the container is billed, and limited, for.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,158 @@
+"""What a running server consists of; its settings and models are exchanged while it runs.
+
+A call holds the model it began on (`using`), so that it ends on it, whatever is exchanged meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dragoman.batching.decode_pool import Loop
+from dragoman.batching.waiting_queue import Line
+from dragoman.bundle import Bundle
+from dragoman.config import Settings
+from dragoman.errors import NotServed, quoted
+from dragoman.observability.metrics import Metrics
+from dragoman.registry.allocator import give_memory_back
+from dragoman.translation.translator import Translator
+
+
+@dataclass(eq=False)
+class Model:
+    """One version of a model, loaded and warmed up.
+
+    Attributes:
+        loaded_at: Seconds since the epoch.
+        calls: That run on it; counted by the event loop's thread alone.
+    """
+
+    bundle: Bundle
+    translator: Translator
+    line: Line
+    loop: Loop
+    loaded_at: float
+    load_seconds: float
+    calls: int = 0
+
+    @property
+    def full_name(self) -> str:
+        """Return `name@version`."""
+        return self.bundle.full_name
+
+    def limit(self, settings: Settings) -> None:
+        """Take over the limits on who waits."""
+        self.line.limit(
+            max_waiting=settings.max_queued_sentences,
+            max_work=settings.max_queued_tokens,
+            max_overtaken=settings.max_overtaken,
+            max_caller_share=settings.max_caller_share,
+        )
+
+    def close(self) -> None:
+        """Finish what runs and waits, then let the engine go, whoever still holds the translator."""
+        self.loop.close()
+        self.loop.workers.clear()
+
+
+@dataclass(eq=False)
+class Served:
+    """The parts of one server, wired by `dragoman.registry.loading`.
+
+    Attributes:
+        loops: Batches that each model decodes side by side.
+        threads: Of each loop.
+        models: Those that answer new calls: the default first, then by name, each from its newest version.
+        retiring: Those that only finish the calls they have.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    loops: int
+    threads: int
+    cores: float
+    kernel_set: str
+    models: list[Model] = field(default_factory=list)
+    retiring: list[Model] = field(default_factory=list)
+
+    @property
+    def default(self) -> Model:
+        """Return the model that answers who names none."""
+        return self.models[0]
+
+    @property
+    def bundle(self) -> Bundle:
+        """Return the bundle of the default model."""
+        return self.default.bundle
+
+    @property
+    def translator(self) -> Translator:
+        """Return the translator of the default model."""
+        return self.default.translator
+
+    @property
+    def loop(self) -> Loop:
+        """Return the loop of the default model."""
+        return self.default.loop
+
+    def pick(self, wanted: str) -> Model:
+        """Return the model of a name, or of `name@version`; the newest version where none is given.
+
+        Raises:
+            NotServed: Saying what is.
+        """
+        if not wanted:
+            return self.default
+        name, at, version = wanted.partition("@")
+        of_name = [model for model in self.models if model.bundle.manifest.name == name]
+        found = [model for model in of_name if not at or model.bundle.manifest.version == version]
+        if found:
+            return found[0]
+        served = ", ".join(model.full_name for model in self.models)
+        if of_name:
+            message = f"version {quoted(version)} of {name} is not served; served: {served}"
+            raise NotServed(message, reason="VERSION_NOT_SERVED", served=served)
+        message = f"model {quoted(name)} is not served; served: {served}"
+        raise NotServed(message, reason="MODEL_NOT_SERVED", served=served)
+
+    @contextmanager
+    def using(self, wanted: str) -> Iterator[Model]:
+        """Hold a model for the time of a call.
+
+        Raises:
+            NotServed: There is none of that name or version.
+        """
+        model = self.pick(wanted)
+        model.calls += 1
+        try:
+            yield model
+        finally:
+            model.calls -= 1
+
+    def configure(self, settings: Settings) -> None:
+        """Take over new settings."""
+        self.settings = settings
+        for model in (*self.models, *self.retiring):
+            model.limit(settings)
+
+    def exchange(self, models: list[Model]) -> list[Model]:
+        """Let some models answer from now on, and return those that no longer do: they are to be retired."""
+        gone = [model for model in self.models if model not in models]
+        for model in models:
+            self.metrics.add_model(model.full_name, model.load_seconds)
+        self.models, self.retiring = models, self.retiring + gone
+        return gone
+
+    def retire(self, model: Model) -> None:
+        """Close a model that answers no more, and give its memory back to the system; takes its calls' time."""
+        model.close()
+        self.retiring.remove(model)
+        if model.full_name not in [other.full_name for other in (*self.models, *self.retiring)]:
+            self.metrics.remove_model(model.full_name)
+        give_memory_back()
+
+    def close(self) -> None:
+        """Close all models; what runs and waits is finished."""
+        for model in (*self.models, *self.retiring):
+            model.close()

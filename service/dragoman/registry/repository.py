@@ -1,0 +1,148 @@
+"""What a directory offers: looks, checks, loads; a bundle that is not whole is refused and harms nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dragoman import bundle
+from dragoman.bundle import MANIFEST, Bundle
+from dragoman.config import Settings
+from dragoman.errors import BundleError, ConfigError, DragomanError
+from dragoman.registry.model_registry import Model
+from dragoman.registry.versions import select
+
+Load = Callable[[Bundle], Model]
+Stamp = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What should serve, and why other things cannot; without models, what serves goes on."""
+
+    models: list[Model]
+    refused: list[DragomanError]
+
+
+def folders(path: Path) -> list[Path]:
+    """Return the bundles of a directory: itself, or those of its subdirectories that have a manifest.
+
+    Names that begin with a dot are passed over: Kubernetes keeps its versions of a volume there.
+    """
+    if _has_manifest(path):
+        return [path]
+    inside = [folder for folder in _files(path) if not folder.name.startswith(".")]
+    return [folder for folder in inside if _has_manifest(folder)] or [path]
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).exists()
+    except OSError:  # not ours to read: checking it will say so
+        return True
+
+
+def stamp(paths: Sequence[Path]) -> Stamp:
+    """Return what changes whenever a file, or a file of a directory, is written, replaced or removed."""
+    files = [file for path in paths for file in (path, *_files(path))]
+    return tuple((str(file), _state(file)) for file in files)
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir()) if path.is_dir() else []
+    except OSError:
+        return []
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    if path.is_dir():
+        return (found.st_dev, found.st_ino)  # another one, where there is a link
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def watched(settings: Settings) -> Stamp:
+    """Return the state of everything that a server reads."""
+    files = [Path(settings.config)] if settings.config else []
+    return stamp([*files, *folders(settings.bundle)])
+
+
+def find(settings: Settings, present: Sequence[Model], load: Load) -> Found:
+    """Find what should serve; present models are kept where nothing about them changed, others are loaded.
+
+    What was loaded from a directory before it was spoilt goes on being offered. Takes as long as checking and
+    loading do: not for the thread of the event loop.
+    """
+    before = {path: stamp([path]) for path in folders(settings.bundle)}
+    offered: list[Bundle] = []
+    refused: list[DragomanError] = []
+
+    def refuse(path: Path, error: DragomanError) -> None:
+        refused.append(error)
+        loaded = [model.bundle for model in present if model.bundle.folder == path]
+        offered.extend(old for old in loaded if old.full_name not in [new.full_name for new in offered])
+
+    for path in before:
+        try:
+            _offer(path, offered)
+        except BundleError as error:
+            refuse(path, error)
+    models = {model.bundle.checksum: model for model in present}
+    while True:
+        try:
+            wanted = select(offered, settings.keep_versions, settings.default_model)
+        except ConfigError as error:
+            _close(models.values(), but=present)
+            return Found([], [*refused, error])
+        missing = next((offer for offer in wanted if offer.checksum not in models), None)
+        if missing is None:
+            return Found([models[offer.checksum] for offer in wanted], refused)
+        try:
+            models[missing.checksum] = _load(missing, before[missing.folder], load)
+        except DragomanError as error:
+            offered.remove(missing)
+            refuse(missing.folder, error)
+
+
+def _offer(path: Path, offered: list[Bundle]) -> None:
+    """Check a bundle and add it, unless it is a copy of one that is offered already.
+
+    Raises:
+        BundleError: It is not whole, or has the name and version of another.
+    """
+    found = bundle.load(path)
+    same = next((other for other in offered if other.full_name == found.full_name), None)
+    if same is None:
+        offered.append(found)
+    elif same.checksum != found.checksum:
+        raise BundleError(f"bundle {path}: {found.full_name} is another model in {same.folder}")
+
+
+def _load(offer: Bundle, before: Stamp, load: Load) -> Model:
+    """Load a checked bundle.
+
+    Raises:
+        DragomanError: It cannot be served, or has changed since it was checked.
+    """
+    try:
+        model = load(offer)
+    except DragomanError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a new version may fail in any way, and must not harm the old one
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BundleError(f"bundle {offer.folder}: cannot be loaded: {reason}") from None
+    if stamp([offer.folder]) != before:
+        model.close()
+        raise BundleError(f"bundle {offer.folder}: changed while it was loaded")
+    return model
+
+
+def _close(models: Iterable[Model], *, but: Sequence[Model]) -> None:
+    for model in models:
+        if model not in but:
+            model.close()

@@ -1,0 +1,106 @@
+"""What the settings say about who may call, put together, and kept up to date while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from dragoman.config import Settings
+from dragoman.errors import ConfigError
+from dragoman.observability.metrics import Metrics
+from dragoman.rpc.access import Access
+from dragoman.rpc.memory_budget import Memory
+from dragoman.security import keys
+from dragoman.security.certificates import Certificates
+from dragoman.security.guard import Guard
+from dragoman.security.reloading_file import Watched
+
+log = logging.getLogger(__name__)
+
+
+class Security:
+    """Certificates and keys of one server."""
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, share: Callable[[], float] = lambda: 1.0
+    ) -> None:
+        """Read both.
+
+        Args:
+            share: Says which part of what calls may hold one caller's may.
+
+        Raises:
+            ConfigError: A file is missing, or makes no sense.
+        """
+        self._settings, self._metrics = settings, metrics
+        self._certificates = _certificates(settings)
+        path = settings.api_key_file
+        self._keys = Watched("API keys", [Path(path)], lambda read: keys.parse(read[0])) if path else None
+        ring = self._keys
+        guard = Guard((lambda: ring.value) if ring else None)
+        memory = Memory(settings.max_held_bytes, share)
+        self.access = Access(guard, memory, knows_clients=bool(settings.tls_client_ca))
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def credentials(self) -> grpc.ServerCredentials | None:
+        """Return what the port of the service needs; None for plain text."""
+        return self._certificates.credentials() if self._certificates else None
+
+    def __str__(self) -> str:
+        clients = " with client certificates" if self._settings.tls_client_ca else ""
+        tls = f"TLS{clients}" if self._certificates else "plain text"
+        known = (
+            f"API keys: {len(self._keys.value.keys)}"
+            if self._keys
+            else "no API keys, open to all who reach it"
+        )
+        return f"{tls}; {known}"
+
+    def watch(self) -> None:
+        """Look at the files from now on."""
+        if self._certificates or self._keys:
+            self._task = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Look no more."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.security_reload_seconds)
+            if self._certificates:
+                await self._refresh("certificate", self._certificates.watched)
+            if self._keys:
+                await self._refresh("keys", self._keys)
+
+    async def _refresh(self, file: str, watched: Watched[Any]) -> None:
+        """Look at one; whatever happens, go on looking."""
+        try:
+            done = await asyncio.to_thread(watched.refresh)  # a mounted folder may be slow
+        except Exception:
+            log.exception("%s: cannot be looked at", watched.name)
+            done = False
+        if done is not None:
+            self._metrics.security_reloads.labels(file, "ok" if done else "failed").inc()
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    certificate, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
+    if bool(certificate) != bool(key):
+        given, missing = ("tls_certificate", "tls_key") if certificate else ("tls_key", "tls_certificate")
+        raise ConfigError(f"{given} is set and {missing} is not; TLS needs both")
+    if client_ca and not certificate:
+        raise ConfigError(
+            "tls_client_ca is set and tls_certificate is not; only TLS knows client certificates"
+        )
+    if not certificate:
+        return None
+    return Certificates(Path(certificate), Path(key), Path(client_ca) if client_ca else None)

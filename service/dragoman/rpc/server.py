@@ -1,0 +1,136 @@
+"""Build, listen, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from dragoman.observability.metrics import SERVICE, Metrics
+from dragoman.observability.tracing import Tracer
+from dragoman.registry.model_registry import Served
+from dragoman.registry.reloader import Reloader
+from dragoman.rpc import transport
+from dragoman.rpc.access import GuardedReflection
+from dragoman.rpc.handlers import Calls
+from dragoman.rpc.health import Health
+from dragoman.rpc.listener import Listener
+from dragoman.rpc.security import Security
+from dragoman.rpc.servicer import Servicer
+
+log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.05
+_QUIET_SECONDS, _NEWS_SECONDS = 0.2, 2.0  # without a new call, and at most
+_FLUSH_SECONDS = 1.0  # for the last replies to reach the wire
+
+
+class _FoundByName:
+    """A server as generated code sees it, whose methods are not registered with the core of gRPC.
+
+    For each registered method the core is told where to write the next call. When the main loop of grpc.aio 1.85
+    fails (`dragoman.rpc.listener`) that memory is freed, and the core writes there nevertheless.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Do nothing: the handlers that are found by name are the same."""
+
+
+class Server:
+    """One gRPC server: ready after `start`, gone after `drain`."""
+
+    def __init__(self, served: Served, metrics: Metrics, tracer: Tracer | None = None) -> None:
+        self._served = served
+        settings = served.settings
+        self.security = Security(settings, metrics, lambda: served.settings.max_caller_share)
+        access = self.security.access
+        self._calls = Calls(metrics, lambda: served.settings.default_deadline_seconds, access, tracer)
+        self._handlers = Servicer(served).handlers(self._calls)
+        self._health = Health()
+        self._main = Listener(self._build, settings.host, lambda: self.security.credentials)
+        self._health_alone: Listener | None = None  # a port of its own, if wanted
+        self.health_port: int | None = None
+
+    def _build(self) -> grpc.aio.Server:
+        settings = self._served.settings
+        server = self._build_health()
+        server.add_generic_rpc_handlers((self._handlers,))
+        if settings.reflection:
+            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflecting = GuardedReflection(names, self.security.access)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, _FoundByName(server))
+        return server
+
+    def _build_health(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=transport.arguments(self._served.settings))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, _FoundByName(server))
+        return server
+
+    async def start(self) -> int:
+        """Listen and report SERVING; return the port.
+
+        Raises:
+            StartupError: A port is taken or the address is not ours.
+        """
+        settings = self._served.settings
+        if settings.health_port >= 0:
+            self._health_alone = Listener(self._build_health, settings.host)
+            self.health_port = await self._health_alone.start(settings.health_port, settings.drain_seconds)
+        port = await self._main.start(settings.port, settings.drain_seconds)
+        self.security.watch()
+        for name in ("", SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def drain(self) -> None:
+        """Report NOT_SERVING, let running calls finish, close."""
+        self._calls.draining.set()
+        await self._health.enter_graceful_shutdown()
+        await self._let_the_last_in()
+        stopping = asyncio.ensure_future(self._main.stop(self._served.settings.drain_seconds))
+        while self._calls.running and not stopping.done():
+            await asyncio.sleep(_POLL_SECONDS)
+        await self.security.close()
+        await self._health.close(_FLUSH_SECONDS)
+        await self._main.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
+        await stopping
+        if self._health_alone:
+            await self._health_alone.stop(_FLUSH_SECONDS)  # the last to go: until now it said NOT_SERVING
+        await asyncio.to_thread(self._served.close)
+
+    async def _let_the_last_in(self) -> None:
+        """Take calls until the news has reached those who send them: gRPC cancels what it has not handed over yet."""
+        seen, quiet = -1, 0.0
+        deadline = time.monotonic() + min(_NEWS_SECONDS, self._served.settings.drain_seconds)
+        while quiet < _QUIET_SECONDS and time.monotonic() < deadline:
+            quiet = quiet + _POLL_SECONDS if self._calls.begun == seen else 0.0
+            seen = self._calls.begun
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+async def serve_until_stopped(server: Server, reloader: Reloader, announce: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
+    announce(await server.start())
+    log.info("%s; health on port %s", server.security, server.health_port or "of the service")
+    reloading = asyncio.create_task(reloader.run())
+    await stop.wait()
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # till the very end; other handlers Python takes away earlier
+    log.info("draining")
+    reloader.stop()
+    await server.drain()
+    await reloading

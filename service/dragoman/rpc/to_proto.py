@@ -1,0 +1,214 @@
+"""Plain types to replies: every field, in the units that the caller asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from itertools import accumulate, islice
+from typing import Any
+
+from dragoman import __version__
+from dragoman.alignment.links import AlignedWords
+from dragoman.errors import DragomanError
+from dragoman.registry.model_registry import Model, Served
+from dragoman.rpc.status import number_of
+from dragoman.text.spans import Span
+from dragoman.types import Alternative, Finish, Flag, FlagKind, Options, TranslatedSentence, Translation
+from dragoman.v1 import translation_pb2 as pb
+
+FINISH = {
+    Finish.STOP: pb.FINISH_REASON_STOP,
+    Finish.LENGTH: pb.FINISH_REASON_LENGTH,
+    Finish.REPETITION: pb.FINISH_REASON_REPETITION,
+    Finish.FORCED: pb.FINISH_REASON_UNSPECIFIED,
+}
+FLAGS: dict[FlagKind, Any] = {
+    kind: pb.FlagKind.Value(f"FLAG_KIND_{kind.name}") for kind in FlagKind if kind is not FlagKind.OTHER
+}
+Offsets = Callable[[Span], pb.Span]
+
+
+class GrowingOffsets:
+    """Writes spans of a text that is still being added to in the caller's unit."""
+
+    def __init__(self, unit: int, text: str = "") -> None:
+        self._unit = unit
+        self._places = [0]  # of each code point
+        self.add(text)
+
+    def add(self, text: str) -> None:
+        """Take in what comes next."""
+        if self._unit == pb.OFFSET_UNIT_UNSPECIFIED:
+            return
+        if self._unit == pb.OFFSET_UNIT_UTF8_BYTE:
+            sizes = (len(character.encode()) for character in text)
+        else:
+            sizes = (1 + (ord(character) > 0xFFFF) for character in text)
+        self._places += islice(accumulate(sizes, initial=self._places[-1]), 1, None)
+
+    def __call__(self, span: Span) -> pb.Span:
+        """Return a span of what has been added so far."""
+        if self._unit == pb.OFFSET_UNIT_UNSPECIFIED:
+            return pb.Span(start=span.start, end=span.end)
+        return pb.Span(start=self._places[span.start], end=self._places[span.end])
+
+
+def offsets(text: str, unit: int) -> Offsets:
+    """Return how to write spans of a text in the caller's unit."""
+    return GrowingOffsets(unit, text)
+
+
+def pack_sentence(sentence: TranslatedSentence, output: Any, source: Offsets, target: Offsets) -> pb.Sentence:
+    """Return the message of one sentence, with what was asked for."""
+    message = pb.Sentence(
+        source_span=source(sentence.source_span),
+        target_span=target(sentence.target_span),
+        score=sentence.score,
+        finish_reason=FINISH[sentence.finish],
+    )
+    if sentence.words is not None:
+        message.source_words.extend(pb.Word(span=source(span)) for span in sentence.words.source)
+        message.target_words.extend(pb.Word(span=target(span)) for span in sentence.words.target)
+        message.links.extend(_pack_links(sentence.words))
+    message.alternatives.extend(
+        _pack_alternative(other, offsets(other.text, output.offset_unit)) for other in sentence.alternatives
+    )
+    is_soft = output.alignment == pb.ALIGNMENT_MODE_SOFT
+    if output.tokens or is_soft:
+        for tokens, packed, place in (
+            (sentence.source_tokens, message.source_tokens, source),
+            (sentence.target_tokens, message.target_tokens, target),
+        ):
+            packed.extend(
+                pb.Token(piece=token.piece, span=place(token.span), log_probability=token.log_probability)
+                for token in tokens
+            )
+    if is_soft:
+        rows, columns = sentence.attention.shape
+        message.attention.rows, message.attention.columns = rows, columns
+        message.attention.weights.extend(sentence.attention.ravel().tolist())
+    return message
+
+
+def _pack_alternative(other: Alternative, target: Offsets) -> pb.Alternative:
+    message = pb.Alternative(text=other.text, score=other.score)
+    if other.words is not None:
+        message.words.extend(pb.Word(span=target(span)) for span in other.words.target)
+        message.links.extend(_pack_links(other.words))
+    return message
+
+
+def _pack_links(words: AlignedWords) -> list[pb.AlignmentLink]:
+    return [pb.AlignmentLink(source_word=s, target_word=t, weight=weight) for s, t, weight in words.links]
+
+
+def pack_translation(
+    source: str, translation: Translation, options: Options, model: str, output: Any
+) -> pb.Translation:
+    """Return the message of one text."""
+    to_source = offsets(source, output.offset_unit)
+    to_target = offsets(translation.text, output.offset_unit)
+    return pb.Translation(
+        translated_text=translation.text,
+        source_language_code=options.source,
+        model=model,
+        sentences=[
+            pack_sentence(sentence, output, to_source, to_target) for sentence in translation.sentences
+        ],
+        flags=pack_flags(translation.flags, to_source, to_target),
+    )
+
+
+def pack_flags(flags: Sequence[Flag], source: Offsets, target: Offsets) -> list[pb.Flag]:
+    """Return the messages of some doubts."""
+    return [
+        pb.Flag(
+            kind=FLAGS[flag.kind],
+            source_span=None if flag.source_span is None else source(flag.source_span),
+            target_span=None if flag.target_span is None else target(flag.target_span),
+            value=flag.value,
+        )
+        for flag in flags
+    ]
+
+
+def pack_error(error: DragomanError) -> pb.TextError:
+    """Return the message of a text that failed alone."""
+    return pb.TextError(
+        code=number_of(error), message=error.message, reason=error.reason, metadata=error.metadata
+    )
+
+
+def pack_metadata(
+    sentences: Sequence[TranslatedSentence], model: str, request_id: str
+) -> pb.ResponseMetadata:
+    """Return what a call cost."""
+    times = [sentence.times for sentence in sentences]
+    return pb.ResponseMetadata(
+        queue_seconds=max((time.queue for time in times), default=0.0),
+        encode_seconds=max((time.encode for time in times), default=0.0),
+        decode_seconds=max((time.decode for time in times), default=0.0),
+        source_tokens=sum(sentence.num_source_tokens for sentence in sentences),
+        target_tokens=sum(sentence.num_returned_tokens for sentence in sentences),
+        model_version=model,
+        request_id=request_id,
+    )
+
+
+def pack_models(served: Served) -> pb.ListModelsResponse:
+    """Return what is served, within which limits, on what."""
+    models = [_pack_model(model, served) for model in served.models]
+    runtime = pb.Runtime(
+        server_version=__version__,
+        engine_version=f"onnxruntime {_installed('onnxruntime')}",
+        kernel_set=served.kernel_set,
+        num_threads=served.loops * served.threads,
+        cpu_limit_cores=served.cores,
+    )
+    return pb.ListModelsResponse(models=models, limits=_limits(served), runtime=runtime)
+
+
+def _pack_model(model: Model, served: Served) -> pb.Model:
+    manifest = model.bundle.manifest
+    packed = pb.Model(
+        name=manifest.name,
+        version=manifest.version,
+        is_default=model is served.default,
+        checksum=model.bundle.checksum,
+        language_pairs=[
+            pb.LanguagePair(source_language_code=source, target_language_code=target)
+            for source, target in manifest.pairs
+        ],
+        max_source_tokens=served.settings.max_sentence_tokens,
+        max_target_tokens=manifest.max_target_tokens,
+        vocabulary_size=manifest.shape["vocabulary"],
+        num_parameters=manifest.num_parameters,
+        precision={"fp32": "float32"}.get(manifest.precision, manifest.precision),
+        alignment_head=pb.AlignmentHead(
+            layer=manifest.alignment.layer, head=manifest.alignment.head, guided=manifest.alignment.is_guided
+        ),
+    )
+    packed.load_time.FromMilliseconds(round(1000 * model.loaded_at))
+    return packed
+
+
+def _limits(served: Served) -> pb.Limits:
+    settings = served.settings
+    return pb.Limits(
+        max_texts_per_call=settings.max_texts,
+        max_code_points_per_text=settings.max_code_points,
+        max_code_points_per_call=settings.max_call_code_points,
+        max_message_bytes=settings.max_message_bytes,
+        default_beam_size=1,
+        max_beam_size=settings.max_beam_size,
+        default_deadline_seconds=settings.default_deadline_seconds,
+        max_queued_sentences=settings.max_queued_sentences,
+        max_running_sentences=served.loops * settings.max_running_sentences,
+    )
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # run from a checkout, or a build under another name
+        return "unknown"

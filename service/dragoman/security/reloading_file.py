@@ -1,0 +1,98 @@
+"""Files that are read again when they change; what cannot be used leaves the old in use.
+
+Contents are compared, not times of modification: a mounted secret changes by a swapped symbolic link, and a
+clock may be too coarse to tell two writes apart. The files are small.
+"""
+
+from __future__ import annotations
+
+import logging
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from dragoman.errors import ConfigError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+MAX_BYTES = 16 * 2**20  # of a file; a device or a wrong path shall not fill the memory
+
+
+class Watched(Generic[T]):
+    """What some files mean, as of the last time they made sense.
+
+    `value` may be read from any thread; `refresh` is called by one at a time, and never by the event loop.
+    """
+
+    def __init__(self, name: str, paths: Sequence[Path], parse: Callable[[list[bytes]], T]) -> None:
+        """Read the files.
+
+        Args:
+            name: What to call them in errors and in the log.
+            parse: Contents to value; raises ConfigError, whose message must not show what is secret.
+
+        Raises:
+            ConfigError: They cannot be read, or make no sense.
+        """
+        self.name, self._paths, self._parse = name, list(paths), parse
+        self._seen = self._read()
+        self.value = self._checked(self._seen)
+        self._failed: list[bytes] | str | None = (
+            None  # what was wrong at the last look: contents, or why none
+        )
+        self._is_told = False
+
+    def refresh(self) -> bool | None:
+        """Look again: True if there is a new value, False if what is there cannot be used, None if all is as it was.
+
+        A fault is told, and False, once, and only when a second look finds it too: the first may have met the
+        files while they were being written.
+        """
+        contents: list[bytes] | None = None
+        try:
+            contents = self._read()
+            if contents == self._seen:
+                self._failed = None
+                return None
+            value = self._checked(contents)
+        except ConfigError as error:
+            return self._note(contents if contents is not None else error.message, error)
+        self._seen, self.value, self._failed = contents, value, None
+        log.info("%s: read again and in use", self.name)
+        return True
+
+    def _note(self, found: list[bytes] | str, error: ConfigError) -> bool | None:
+        if found != self._failed:
+            self._failed, self._is_told = found, False
+            return None
+        if self._is_told:
+            return None
+        self._is_told = True
+        log.error("%s; NOT in use, what was read before still is", error.message)
+        return False
+
+    def _read(self) -> list[bytes]:
+        return [_contents(self.name, path) for path in self._paths]
+
+    def _checked(self, contents: list[bytes]) -> T:
+        try:
+            value = self._parse(contents)
+        except ConfigError as error:
+            raise ConfigError(f"{self.name}: {error.message}") from None
+        if self._read() != contents:  # a parser may look at the files itself, as OpenSSL does
+            raise ConfigError(f"{self.name}: changes while it is read")
+        return value
+
+
+def _contents(name: str, path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
+            raise ConfigError(f"{name}: {path}: not a regular file")
+        with path.open("rb") as file:
+            found = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{name}: {path}: {error.strerror or error}") from None
+    if len(found) > MAX_BYTES:
+        raise ConfigError(f"{name}: {path}: more than {MAX_BYTES:,} bytes")
+    return found

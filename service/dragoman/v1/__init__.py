@@ -1,0 +1,1 @@
+"""Stubs generated from `protos/dragoman/v1` by `make protos`."""

@@ -1,1 +1,0 @@
-"""Stubs generated from `protos/` by `make protos`. Never edited by hand."""
