@@ -80,7 +80,7 @@ release: $(DEV)/.installed  ## make a checkpoint the default bundle, measured (C
 	$(BIN)/python -m models.evaluation.bleu --write
 	$(BIN)/python -m models.evaluation.aer --write
 	$(BIN)/python -m models.evaluation.behaviour --write
-	$(BIN)/python -m models.evaluation.model_card README.md
+	$(BIN)/python -m models.evaluation.model_card README.md docs/benchmarks.md
 	$(BIN)/dragoman translate --from en --to fr --align --svg docs/alignment.svg $(EMBLEM)
 	$(BIN)/python -m models.evaluation.parity
 

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import refused_excuse
 
 ROOT = Path(__file__).parents[1]
-MAX_MODULE_LINES = 300
+MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 40
 
 # `path` or `path:function` -> why it is better long. Each entry was argued in a review.
@@ -72,7 +72,7 @@ def test_training_shares_text_and_bundle_only() -> None:
 
 def test_modules_fit_in_the_head() -> None:
     """
-    A module has at most 300 lines, or says here why not.
+    A module has at most 400 lines, or says here why not.
     """
     sizes = {
         str(file.relative_to(ROOT)): len(file.read_text("utf-8").splitlines()) for file in source_files()

@@ -13,6 +13,8 @@ from models.evaluation.model_card import model_card, renewed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+WITH_FIGURES = README + (ROOT / "docs/benchmarks.md").read_text("utf-8")
+MAX_WORDS = {"README.md": 700, "ARCHITECTURE.md": 1500}
 WITH_EXAMPLES = sorted(
     ".".join(file.relative_to(ROOT / base).with_suffix("").parts)
     for base, folder in (("service", "dragoman"), ("", "models"), ("", "tests"))
@@ -23,7 +25,7 @@ WITH_EXAMPLES = sorted(
 
 def test_scores_agree(default_bundle: Bundle) -> None:
     """
-    The figures in the README and in the model card are those of the default bundle's manifest.
+    The figures in the README, in docs/benchmarks.md and in the model card are those of the default bundle's manifest.
     """
     rows = [
         f"| {name} | {direction} | {rate['aer']:.1f} | {rate['low']:.1f} to {rate['high']:.1f} |"
@@ -38,7 +40,7 @@ def test_scores_agree(default_bundle: Bundle) -> None:
     card = (DEFAULT_BUNDLE / "MODEL_CARD.md").read_text("utf-8")
 
     assert rows
-    assert [] == [row for row in rows if row not in README]
+    assert [] == [row for row in rows if row not in WITH_FIGURES]
     assert [] == [row for row in rows if row not in card]
 
 
@@ -47,10 +49,10 @@ def test_figures_are_put_in_place(default_bundle: Bundle) -> None:
     A new card's figures take the place of the old ones, row by row; the other tables and the text stay.
     """
     card = model_card(default_bundle.manifest)
-    stale = re.sub(r"(\| [a-z]{2}-[a-z]{2} \|) [\d.]+", r"\1 99.9", README)
+    stale = re.sub(r"(\| [a-z]{2}-[a-z]{2} \|) [\d.]+", r"\1 99.9", WITH_FIGURES)
 
-    assert stale != README
-    assert renewed(stale, card) == README
+    assert stale != WITH_FIGURES
+    assert renewed(stale, card) == WITH_FIGURES
 
 
 def test_verbs_exist() -> None:
@@ -73,7 +75,7 @@ def test_links_lead_somewhere() -> None:
     """
     Every file that a document links to exists.
     """
-    documents = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")]
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
     links = {
         path.parent / link
         for path in documents
@@ -81,6 +83,14 @@ def test_links_lead_somewhere() -> None:
     }
 
     assert set() == {link for link in links if not link.exists()}
+
+
+@pytest.mark.parametrize("name", MAX_WORDS)
+def test_documents_are_short(name: str) -> None:
+    """
+    A first document is read to its end only if it is short.
+    """
+    assert len((ROOT / name).read_text("utf-8").split()) <= MAX_WORDS[name]
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)

@@ -1,6 +1,7 @@
 """The model card of a bundle, written from its manifest so that the two cannot disagree.
 
-`python -m models.evaluation.model_card README.md` puts the default bundle's figures into a document that has the same tables.
+`python -m models.evaluation.model_card README.md docs/benchmarks.md` puts the default bundle's figures into documents that
+have the same tables.
 """
 
 from __future__ import annotations
@@ -139,15 +140,15 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Put the figures of a bundle's card into a document."""
-    parser = argparse.ArgumentParser(description="Put a bundle's figures into a document's tables.")
-    parser.add_argument("document", type=Path)
-    parser.add_argument("bundle", type=Path, nargs="?", default=ROOT / "bundles" / "default")
+    """Put the figures of a bundle's card into documents."""
+    parser = argparse.ArgumentParser(description="Put a bundle's figures into the tables of documents.")
+    parser.add_argument("documents", type=Path, nargs="+")
+    parser.add_argument("--bundle", type=Path, default=ROOT / "bundles" / "default")
     arguments = parser.parse_args()
     try:
         card = model_card(bundle.load(arguments.bundle).manifest)
-        document = arguments.document.read_text("utf-8")
-        arguments.document.write_text(renewed(document, card), "utf-8")
+        for document in arguments.documents:
+            document.write_text(renewed(document.read_text("utf-8"), card), "utf-8")
     except (StartupError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 

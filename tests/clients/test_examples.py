@@ -1,4 +1,4 @@
-"""The examples of the README do what they seem to: run where that is possible, else held to the contract's names."""
+"""The examples of the README and of docs/clients.md do what they seem to: run where that is possible, else held to the contract's names."""
 
 import asyncio
 import os
@@ -16,13 +16,13 @@ from tests.clients.javascript import FOLDER, node
 from tests.servers import running
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+EXAMPLES = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/clients.md"))
 ADDRESS = "localhost:50051"
 
 
 def example(language: str) -> str:
-    """Return the README's first example in a language."""
-    code, *_ = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """Return the first example in a language."""
+    code, *_ = re.findall(rf"^```{language}\n(.*?)^```", EXAMPLES, re.MULTILINE | re.DOTALL)
     return str(code)
 
 
@@ -86,7 +86,7 @@ def test_grpcurl() -> None:
     """
     The grpcurl example has a method and a request of the contract.
     """
-    [command] = re.findall(r"^grpcurl .*?^```", README, re.MULTILINE | re.DOTALL)
+    [command] = re.findall(r"^grpcurl .*?^```", EXAMPLES, re.MULTILINE | re.DOTALL)
 
     request = Parse(re.findall(r"-d '(.*?)'", command, re.DOTALL)[0], pb.TranslateRequest())
     assert ["Good morning."] == list(request.contents)
