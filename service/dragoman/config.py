@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from dragoman import files
 from dragoman.errors import ConfigError, quoted
 
 PREFIX = "DRAGOMAN_"
@@ -75,6 +76,12 @@ class Settings:
     reload_seconds: float = _setting(
         10.0, "time between looks at bundles and settings file; 0: reload on SIGHUP only", 0, live=True
     )
+    max_bundle_file_bytes: int = _setting(
+        4 * 2**30, "bytes of one file of a bundle; fewer to refuse what would not fit into memory", 1024, live=True
+    )  # fmt: skip
+    file_read_seconds: float = _setting(
+        60.0, "time to read one file of a bundle; more for large models on slow volumes", 0.1, 86_400, live=True
+    )  # fmt: skip
     retire_seconds: float = _setting(
         300.0, "time for calls on a version that leaves; fewer free its memory sooner", 0, live=True
     )
@@ -261,7 +268,7 @@ def _from_file(path: Path, known: Mapping[str, Any]) -> dict[str, tuple[str, str
         ConfigError: It is missing, no TOML, or has a name or kind of value that no setting has.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(files.utf8(files.read(path)))
     except OSError as error:
         raise ConfigError(f"settings file {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # includes what is no UTF-8

@@ -1,6 +1,7 @@
 """The contract between training and serving: exactly what was written, or one line that says what is not."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from dragoman import bundle
 from dragoman.bundle import FORMAT_VERSION, Bundle
 from dragoman.errors import BundleError
+from dragoman.files import ReadLimits
 
 
 @pytest.fixture
@@ -197,3 +199,88 @@ def test_wrong_types(folder: Path, field: str, value: object) -> None:
     edit(folder, lambda content: content.update({field: value}))
 
     assert f"manifest.json is not valid: {field} is not what it should be" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", sorted(bundle.REQUIRED | {bundle.MANIFEST}))
+def test_no_regular_file(folder: Path, name: str) -> None:
+    """
+    A FIFO that nobody writes to, or a device that never ends, in the place of a file is refused at once.
+    """
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert f"{name}: not a regular file" in refusal(folder)
+
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    assert f"{name}: not a regular file" in refusal(folder)
+
+
+def test_too_large(folder: Path) -> None:
+    """
+    A file over the limit is refused with its size and the limit, before it is read.
+    """
+    size = (folder / bundle.WEIGHTS).stat().st_size
+    bundle.load(folder, ReadLimits(max_bytes=size))
+
+    with pytest.raises(BundleError, match=f"{bundle.WEIGHTS}: {size:,} bytes, the limit is {size - 1:,}"):
+        bundle.load(folder, ReadLimits(max_bytes=size - 1))
+
+
+def test_manifest_is_bounded(folder: Path) -> None:
+    """
+    A manifest of gigabytes is refused by its size, whatever the limit for weights.
+    """
+    os.truncate(folder / bundle.MANIFEST, 5 * 2**30)  # a hole: it takes no room on the disk
+
+    assert f"{bundle.MANIFEST}: 5,368,709,120 bytes, the limit is 16,777,216" in refusal(folder)
+
+
+def test_changed_since(folder: Path) -> None:
+    """
+    What is read later is what was checked: a file that was replaced meanwhile is refused.
+    """
+    checked = bundle.load(folder)
+    assert checked.read(bundle.TOKENIZER) == (folder / bundle.TOKENIZER).read_bytes()
+    (folder / bundle.TOKENIZER).write_bytes(b"another")
+    (folder / bundle.WEIGHTS).unlink()
+
+    with pytest.raises(BundleError, match=f"{bundle.TOKENIZER} has changed since it was checked"):
+        checked.read(bundle.TOKENIZER)
+    with pytest.raises(BundleError, match=f"{bundle.WEIGHTS}: No such file or directory"):
+        checked.read(bundle.WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("shape.max_positions", 10**12, "shape.max_positions: 1,000,000,000,000, the limit is 65,536"),
+        ("shape.vocabulary", 2**20 + 1, "shape.vocabulary: 1,048,577, the limit is 1,048,576"),
+        ("shape.decoder_layers", 257, "shape.decoder_layers: 257, the limit is 256"),
+        ("shape.made_up", 2**31, "shape.made_up: 2,147,483,648, the limit is 2,147,483,647"),
+        ("alignment.head", 99, "alignment.head: 99, the limit is 7"),
+        ("alignment.layer", 2, "alignment.layer: 2, the limit is 1"),
+        ("num_parameters", 10**12 + 1, "num_parameters: 1,000,000,000,001, the limit is 1,000,000,000,000"),
+        ("version", "1" * 129, "characters of version: 129, the limit is 128"),
+        ("pairs", [["en", "f" * 200]], "characters of the pair en-ffffffffffffffffffff: 200, the limit is 128"),
+        ("pairs", [["en", "fr"]] * 10_001, "pairs: 10,001, the limit is 10,000"),
+        ("files", {str(number): "" for number in range(65)}, "files: 65, the limit is 64"),
+    ],
+)  # fmt: skip
+def test_beyond_any_model(folder: Path, path: str, value: object, said: str) -> None:
+    """
+    A value that no model has is refused with the limit; it would fail later, in the middle of a call, or fill the memory.
+    """
+    outer, _, inner = path.partition(".")
+    edit(folder, lambda content: (content[outer] if inner else content).update({inner or outer: value}))
+
+    assert f"manifest.json is not valid: {said}" in refusal(folder)
+
+
+def test_place_of_a_wrong_byte(folder: Path) -> None:
+    """
+    A byte that is not UTF-8 is named by its line and column.
+    """
+    path = folder / bundle.MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"tiny"', b'"t\xefny"', 1))
+
+    assert "manifest.json is not valid: line 3, column 13: byte 0xef is not UTF-8" in refusal(folder)

@@ -322,7 +322,11 @@ class TestTranslate:
             (["--from", "xx", "--to", "fr", "Hi."], None, "the pair xx->fr is not served"),
             ([*ENGLISH_TO_FRENCH, "--file", "/nonexistent"], None, "/nonexistent: No such file or directory"),
             ([*ENGLISH_TO_FRENCH, "--file", "a", "Hi."], None, "give texts or --file, not both"),
-            (ENGLISH_TO_FRENCH, b"caf\xe9\n", "the input is not UTF-8"),
+            (
+                ENGLISH_TO_FRENCH,
+                b"tea\n" * 30 + "a café, un caf".encode() + b"\xe9\n",
+                "dragoman: standard input: line 31, column 15: byte 0xe9 is not UTF-8",
+            ),
             ([*ENGLISH_TO_FRENCH, "--server", "127.0.0.1:1", "Hi."], None, "UNAVAILABLE"),
         ],
         ids=["pair", "language", "file", "both", "latin-1", "server"],

@@ -120,6 +120,27 @@ class TestFind:
         weights.write_bytes(content)
         assert ["a@2"] == names(find(present))
 
+    def test_beyond_the_limits(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+        """
+        A bundle with a file that is too large, or that nobody ever writes, is refused as it is, and what serves goes on.
+        """
+        write_hollow(tmp_path / "1", default_bundle, "a@1")
+        present = find().models
+        large, endless = (
+            write_hollow(tmp_path / version, default_bundle, f"a@{version}") for version in "23"
+        )
+        os.truncate(large / WEIGHTS, 2**20)
+        bundle.write_manifest(large, bundle.load(large.parent / "1").manifest)
+        (endless / WEIGHTS).unlink()
+        os.mkfifo(endless / WEIGHTS)
+
+        found = find(present, max_bundle_file_bytes=10_000)
+
+        assert present == found.models
+        said = sorted(map(str, found.refused))
+        assert "weights.bin: 1,048,576 bytes, the limit is 10,000" in said[0]
+        assert "weights.bin: not a regular file" in said[1]
+
     def test_spoilt_in_place(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         What was loaded goes on although its directory is spoilt, and no older version takes its place.

@@ -44,7 +44,7 @@ def test_bad(authority: Authority, tmp_path: Path) -> None:
         ((certificate, empty), "are no pair"),
         ((empty, key), "are no pair"),
         ((certificate, secret), "the key has a passphrase"),
-        ((certificate, tmp_path), "not a regular file"),
+        ((certificate, tmp_path), "Is a directory"),
         ((tmp_path / "absent", key), "No such file"),
     ):
         with pytest.raises(ConfigError, match=complaint) as refused:

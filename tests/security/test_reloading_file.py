@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from dragoman.errors import ConfigError
-from dragoman.security import reloading_file
 from dragoman.security.reloading_file import Watched
 
 
@@ -72,14 +71,11 @@ def test_swapped_links(tmp_path: Path) -> None:
     assert 2 == number.value
 
 
-@pytest.mark.parametrize("fault", ["broken", "gone", "folder", "pipe", "endless"])
-def test_broken(
-    file: Path, fault: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("fault", ["broken", "gone", "folder", "pipe", "endless", "large"])
+def test_broken(file: Path, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     """
     What cannot be used leaves the old in use, and is told once, when a second look finds it too.
     """
-    monkeypatch.setattr(reloading_file, "MAX_BYTES", 3)
     number = Watched("number", [file], parse)
     if fault in ("gone", "folder", "pipe"):
         file.unlink()
@@ -90,7 +86,10 @@ def test_broken(
     if fault == "broken":
         file.write_text("x")
     if fault == "endless":
-        file.write_text("1234")
+        file.unlink()
+        file.symlink_to("/dev/zero")
+    if fault == "large":
+        os.truncate(file, 17 * 2**20)
 
     outcomes = [number.refresh() for _ in range(4)]
 

@@ -23,6 +23,7 @@ from dragoman.client.credentials import add_flags as add_connection_flags
 from dragoman.client.credentials import of_command
 from dragoman.client.sync import ServerError
 from dragoman.errors import ConfigError, quoted
+from dragoman.files import text_lines
 
 _ADDRESS = re.compile(r".+:(\d{1,5})")
 _TICK_SECONDS = 1.0  # between two drawings of the bar; each keeps the processor for some milliseconds
@@ -95,8 +96,9 @@ def _load(arguments: argparse.Namespace) -> Load:
     }
     texts = built_in_texts()
     if arguments.texts is not None:
-        with open(arguments.texts, encoding="utf-8", newline="\n") as lines:
-            languages = {"source": arguments.source, "target": arguments.target}
+        languages = {"source": arguments.source, "target": arguments.target}
+        with open(arguments.texts, "rb") as file:
+            lines = text_lines(file, str(arguments.texts))
             texts = tuple(read_texts(lines, name=str(arguments.texts), **languages))
     return Load(**numbers, alignment=arguments.align, texts=texts)
 

@@ -7,7 +7,8 @@
     tokenizer.model  the SentencePiece model
     MODEL_CARD.md    for people
 
-Loading checks everything first: a bundle that is not exactly what was written is refused whole.
+Loading checks everything first: a bundle that is not exactly what was written, or has values that no model has, is
+refused whole.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dragoman import files
+from dragoman.bundle.bounds import check_bounds
 from dragoman.errors import BundleError, quoted
+from dragoman.files import ReadLimits
 
 FORMAT_VERSION = 4
+LIMITS = ReadLimits(max_bytes=4 * 2**30, max_seconds=60.0)  # of one file of a bundle
 MANIFEST = "manifest.json"
 ENCODER, DECODER, WEIGHTS, TOKENIZER, CARD = (
     "encoder.onnx",
@@ -83,6 +88,7 @@ class Bundle:
     folder: Path
     manifest: Manifest
     checksum: str  # SHA-256 of the manifest, which covers every file
+    limits: ReadLimits = LIMITS
 
     @property
     def full_name(self) -> str:
@@ -98,11 +104,31 @@ class Bundle:
         """Return the path of one file."""
         return self.folder / name
 
+    def read(self, name: str) -> bytes:
+        """Return the content of one file, which is checked again: what was checked is what is used.
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        Raises:
+            BundleError: It cannot be read any more, or has changed.
+        """
+        try:
+            content = files.read(self.path(name), self.limits)
+        except OSError as error:
+            raise BundleError(f"bundle {self.folder}: {name}: {error.strerror}") from None
+        if hashlib.sha256(content).hexdigest() != self.manifest.files[name]:
+            raise BundleError(f"bundle {self.folder}: {name} has changed since it was checked")
+        return content
+
+
+def sha256(path: Path, limits: ReadLimits = LIMITS) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: As `files.read` does.
+    """
+    digest = hashlib.sha256()
+    for block in files.blocks(path, limits):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -112,24 +138,27 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load(folder: Path) -> Bundle:
+def load(folder: Path, limits: ReadLimits = LIMITS) -> Bundle:
     """Check a bundle and return it.
+
+    Args:
+        limits: Of each of its files.
 
     Raises:
         BundleError: Missing, truncated, altered, or written by a newer version; one line says which.
     """
     try:
-        content = (folder / MANIFEST).read_bytes()
-        manifest = _parse(json.loads(content))
+        content = files.read(folder / MANIFEST)
+        manifest = _parse(json.loads(files.utf8(content)))
         for name in sorted(REQUIRED | set(manifest.files)):
-            _check(folder, name, manifest.files.get(name))
+            _check(folder, name, manifest.files.get(name), limits)
     except OSError as error:
         raise BundleError(f"bundle {folder}: {error.filename or folder}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # includes what is no JSON or no UTF-8
         raise BundleError(f"bundle {folder}: {MANIFEST} is not valid: {error}") from None
     except BundleError as error:
         raise BundleError(f"bundle {folder}: {error}") from None
-    return Bundle(folder, manifest, hashlib.sha256(content).hexdigest())
+    return Bundle(folder, manifest, hashlib.sha256(content).hexdigest(), limits)
 
 
 def _parse(content: Any) -> Manifest:
@@ -142,6 +171,7 @@ def _parse(content: Any) -> Manifest:
     for name, is_valid in _RULES.items():
         if name in content and not is_valid(content[name]):
             raise ValueError(f"{name} is not what it should be")
+    check_bounds(content)
     return Manifest(**content | {"alignment": AlignmentHead(**content["alignment"])})
 
 
@@ -202,10 +232,10 @@ _RULES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _check(folder: Path, name: str, expected: str | None) -> None:
+def _check(folder: Path, name: str, expected: str | None, limits: ReadLimits) -> None:
     if expected is None:
         raise BundleError(f"{MANIFEST} does not list {name}")
     if Path(name).name != name or name in ("", ".."):
         raise BundleError(f"{quoted(name)} is not a file of the bundle itself")
-    if sha256(folder / name) != expected:
+    if sha256(folder / name, limits) != expected:
         raise BundleError(f"{name} is truncated or altered (SHA-256 differs from {MANIFEST})")

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dragoman.alignment import drawing
 from dragoman.errors import ConfigError
+from dragoman.files import text_lines
 from dragoman.types import FlagKind, TranslatedSentence, Translation
 
 LINES_PER_CALL = 64
@@ -34,10 +35,14 @@ DOUBTS = {
 
 
 def lines(path: Path | None) -> Iterator[str]:
-    """Yield lines without their ends, and nothing else changed: a carriage return is left to the text."""
-    number = 0 if path is None else path
-    with open(number, encoding="utf-8", newline="\n", closefd=path is not None) as file:
-        yield from (line.removesuffix("\n") for line in file)
+    """Yield lines without their ends, and nothing else changed: a carriage return is left to the text.
+
+    Raises:
+        ConfigError: A line is not UTF-8.
+    """
+    number, name = (0, "standard input") if path is None else (path, str(path))
+    with open(number, "rb", closefd=path is not None) as file:
+        yield from (line.removesuffix("\n") for line in text_lines(file, name))
 
 
 def chunks(lines: Iterator[str], most: int = LINES_PER_CALL) -> Iterator[list[str]]:

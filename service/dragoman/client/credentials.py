@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 
 from dragoman.errors import ConfigError
+from dragoman.files import text_lines
 
 KEY_VARIABLE = "DRAGOMAN_API_KEY"
 
@@ -84,7 +85,8 @@ def of_command(arguments: argparse.Namespace, environment: Mapping[str, str]) ->
     """
     api_key = environment.get(KEY_VARIABLE, "")
     if arguments.api_key_from is not None:
-        api_key = arguments.api_key_from.read_text("utf-8")
+        with open(arguments.api_key_from, "rb") as file:
+            api_key = "".join(text_lines(file, str(arguments.api_key_from)))
     return Credentials(
         api_key.strip(), arguments.tls, arguments.ca, arguments.client_certificate, arguments.client_key
     )

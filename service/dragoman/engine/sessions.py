@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from dragoman.bundle import DECODER, ENCODER, WEIGHTS, Bundle
 from dragoman.errors import BundleError
@@ -35,14 +34,16 @@ def open_sessions(bundle: Bundle, threads: int) -> Sessions:
         BundleError: The graphs are intact but this runtime cannot run them.
     """
     try:
-        weights = bundle.path(WEIGHTS).read_bytes()
-        return Sessions(*(_open(bundle.path(graph), weights, threads) for graph in (ENCODER, DECODER)))
+        weights = bundle.read(WEIGHTS)
+        return Sessions(*(_open(bundle.read(graph), weights, threads) for graph in (ENCODER, DECODER)))
+    except BundleError:
+        raise
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds, all of which mean the same here
         first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise BundleError(f"bundle {bundle.folder}: onnxruntime cannot load it: {first_line}") from None
 
 
-def _open(path: Path, weights: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _open(graph: bytes, weights: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # Left to itself onnxruntime maps the file, and whoever then writes to it in place kills us (SIGBUS).
     options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
@@ -51,4 +52,4 @@ def _open(path: Path, weights: bytes, threads: int) -> onnxruntime.InferenceSess
     options.log_severity_level = 3  # its warnings are about graph optimisation, of no use to an operator
     # A waiting thread must not burn a core that the container is billed, and limited, for.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -104,7 +104,7 @@ def _worker(sessions: Sessions, checked: Bundle, waiting: Line, settings: Settin
 def _tokenizer(checked: Bundle) -> Tokenizer:
     """Open the tokenizer of a bundle, and check that it is the one its graphs were made for."""
     try:
-        tokenizer = Tokenizer.from_file(checked.path(bundle.TOKENIZER))
+        tokenizer = Tokenizer(checked.read(bundle.TOKENIZER))
     except ValueError as error:
         raise BundleError(f"bundle {checked.folder}: {bundle.TOKENIZER}: {error}") from None
     wanted = checked.manifest.shape["vocabulary"]

@@ -10,6 +10,7 @@ from dragoman import bundle
 from dragoman.bundle import MANIFEST, Bundle
 from dragoman.config import Settings
 from dragoman.errors import BundleError, ConfigError, DragomanError
+from dragoman.files import ReadLimits
 from dragoman.registry.model_registry import Model
 from dragoman.registry.versions import select
 
@@ -79,6 +80,7 @@ def find(settings: Settings, present: Sequence[Model], load: Load) -> Found:
     loading do: not for the thread of the event loop.
     """
     before = {path: stamp([path]) for path in folders(settings.bundle)}
+    limits = ReadLimits(settings.max_bundle_file_bytes, settings.file_read_seconds)
     offered: list[Bundle] = []
     refused: list[DragomanError] = []
 
@@ -89,7 +91,7 @@ def find(settings: Settings, present: Sequence[Model], load: Load) -> Found:
 
     for path in before:
         try:
-            _offer(path, offered)
+            _offer(path, offered, limits)
         except BundleError as error:
             refuse(path, error)
     models = {model.bundle.checksum: model for model in present}
@@ -109,13 +111,13 @@ def find(settings: Settings, present: Sequence[Model], load: Load) -> Found:
             refuse(missing.folder, error)
 
 
-def _offer(path: Path, offered: list[Bundle]) -> None:
+def _offer(path: Path, offered: list[Bundle], limits: ReadLimits) -> None:
     """Check a bundle and add it, unless it is a copy of one that is offered already.
 
     Raises:
         BundleError: It is not whole, or has the name and version of another.
     """
-    found = bundle.load(path)
+    found = bundle.load(path, limits)
     same = next((other for other in offered if other.full_name == found.full_name), None)
     if same is None:
         offered.append(found)

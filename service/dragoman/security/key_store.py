@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dragoman import files
 from dragoman.errors import ConfigError, quoted
 from dragoman.security.keys import Key, Keyring, digest, new_key, parse, serialise
 
@@ -24,7 +25,7 @@ def read(path: Path) -> Keyring:
         OSError: It cannot be read.
     """
     try:
-        return parse(path.read_bytes())
+        return parse(files.read(path))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}") from None
 

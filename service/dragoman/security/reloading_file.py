@@ -7,16 +7,15 @@ clock may be too coarse to tell two writes apart. The files are small.
 from __future__ import annotations
 
 import logging
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from dragoman import files
 from dragoman.errors import ConfigError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-MAX_BYTES = 16 * 2**20  # of a file; a device or a wrong path shall not fill the memory
 
 
 class Watched(Generic[T]):
@@ -87,12 +86,6 @@ class Watched(Generic[T]):
 
 def _contents(name: str, path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
-            raise ConfigError(f"{name}: {path}: not a regular file")
-        with path.open("rb") as file:
-            found = file.read(MAX_BYTES + 1)
+        return files.read(path)
     except OSError as error:
         raise ConfigError(f"{name}: {path}: {error.strerror or error}") from None
-    if len(found) > MAX_BYTES:
-        raise ConfigError(f"{name}: {path}: more than {MAX_BYTES:,} bytes")
-    return found

@@ -1,0 +1,44 @@
+"""The largest values that a manifest may say of a model: what is beyond is a mistake, and would only fail later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+# Room for the largest translation models there are, and for ten times that; 2^31 - 1 for sizes that training adds.
+MAX_SHAPE = {
+    "vocabulary": 2**20, "width": 2**14, "feed_forward": 2**17, "heads": 256,
+    "encoder_layers": 256, "decoder_layers": 256, "max_positions": 2**16,
+}  # fmt: skip
+MAX_NUMBER = 2**31 - 1
+MAX_PARAMETERS = 10**12
+MAX_NAME = 128  # characters: names are labels of metrics and stand in the log of every call
+MAX_PAIRS = 10_000
+MAX_FILES = 64
+
+
+def check_bounds(manifest: dict[str, Any]) -> None:
+    """Check the values of a manifest whose types are right.
+
+    Raises:
+        ValueError: With the value and its limit.
+    """
+    for name, value, limit in _bounds(manifest):
+        if value > limit:
+            raise ValueError(f"{name}: {value:,}, the limit is {limit:,}")
+
+
+def _bounds(manifest: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """Yield each value with the most that it may be."""
+    shape, alignment = manifest["shape"], manifest["alignment"]
+    for name, value in shape.items():
+        yield f"shape.{name}", value, MAX_SHAPE.get(name, MAX_NUMBER)
+    yield "alignment.layer", alignment["layer"], shape["decoder_layers"] - 1
+    yield "alignment.head", alignment["head"], shape["heads"] - 1
+    yield "num_parameters", manifest["num_parameters"], MAX_PARAMETERS
+    for name in ("name", "version", "precision"):
+        yield f"characters of {name}", len(manifest[name]), MAX_NAME
+    yield "pairs", len(manifest["pairs"]), MAX_PAIRS
+    for pair in manifest["pairs"]:
+        yield f"characters of the pair {pair[0][:20]}-{pair[1][:20]}", max(map(len, pair)), MAX_NAME
+    yield "files", len(manifest["files"]), MAX_FILES
