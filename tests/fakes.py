@@ -1,20 +1,20 @@
 """Stand-ins that tests share, each with the smallest behaviour that its name promises."""
 
 import math
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from dragoman.batching.decode_pool import Loop, Worker
+from dragoman.batching.decode_pool import DecodePool, DecodeWorker
+from dragoman.batching.decode_request import DecodeRequest
 from dragoman.batching.scheduler import Scheduler
-from dragoman.batching.sequence import Sequence
-from dragoman.batching.waiting_queue import Line
+from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.bundle import Bundle
 from dragoman.engine.cache import close_gaps
 from dragoman.engine.model_runner import Step
 from dragoman.observability.metrics import Metrics
-from dragoman.registry.model_registry import Model
+from dragoman.registry.model_registry import LoadedModel
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from dragoman.translation.translator import Translator
 from dragoman.types import GREEDY, Search
@@ -54,16 +54,16 @@ class FakeRunner:
         self.batches: list[list[list[int]]] = []
         self._rows: list[tuple[list[int], int]] = []  # source, pieces written
 
-    def join(self, sources: Items[Items[int]]) -> None:
+    def join(self, sources: Sequence[Sequence[int]]) -> None:
         """Give each source a row."""
         self._rows += [(list(source), 0) for source in sources]
 
-    def step(self, pieces: Items[int], num_top: int) -> Step:
+    def step(self, tokens: Sequence[int], num_top: int) -> Step:
         """Repeat the next piece of every row."""
         if self.fails_at == len(self.batches):
             self.batches.append([])
             raise RuntimeError("the engine is out of order")
-        assert len(pieces) == len(self._rows)
+        assert len(tokens) == len(self._rows)
         self.clock.advance(self.seconds)
         self.batches.append([source for source, _ in self._rows])
         places = [min(written + 1, len(source) - 1) for source, written in self._rows]  # not the tag
@@ -71,14 +71,14 @@ class FakeRunner:
         attention = np.zeros((len(self._rows), max(len(source) for source, _ in self._rows)), np.float32)
         attention[np.arange(len(places)), places] = 1.0
         self._rows = [(source, written + 1) for source, written in self._rows]
-        return step_of([{piece: -0.5} for piece in wanted], num_top=num_top, attention=attention)
+        return step_of([{token: -0.5} for token in wanted], num_top=num_top, attention=attention)
 
-    def branch(self, branches: Items[tuple[int, int, int]]) -> None:
+    def branch(self, branches: Sequence[tuple[int, int, int]]) -> None:
         """Make rows copies of others."""
         for source, target, _ in branches:
             self._rows[target : target + 1] = [self._rows[source]]
 
-    def leave(self, rows: Items[int]) -> None:
+    def leave(self, rows: Sequence[int]) -> None:
         """Give up some rows."""
         close_gaps(self._rows, rows)
 
@@ -97,9 +97,9 @@ def step_of(
 ) -> Step:
     """Return a step that gives each row some probable pieces; all others are hopeless."""
     log_probabilities = np.full((len(rows), VOCABULARY), -50.0, np.float32)
-    for row, pieces in enumerate(rows):
-        for piece, log_probability in pieces.items():
-            log_probabilities[row, piece] = log_probability
+    for row, tokens in enumerate(rows):
+        for token, log_probability in tokens.items():
+            log_probabilities[row, token] = log_probability
     top = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :num_top]
     if attention is None:
         attention = np.zeros((len(rows), 64), np.float32)
@@ -110,33 +110,35 @@ def make_scheduler(
     *, max_running: int = 8, max_batch_tokens: int = 2**31, max_overtaken: int = 64
 ) -> Scheduler:
     """Return a scheduler with a line of its own."""
-    line = Line(max_overtaken=max_overtaken)
-    return Scheduler(line, max_running=max_running, max_batch_tokens=max_batch_tokens)
+    queue = WaitingQueue(max_overtaken=max_overtaken)
+    return Scheduler(queue, max_running=max_running, max_batch_tokens=max_batch_tokens)
 
 
-def make_loop(metrics: Metrics, runner: FakeRunner, *, max_running: int = 8, max_waiting: int = 100) -> Loop:
+def make_pool(
+    metrics: Metrics, runner: FakeRunner, *, max_running: int = 8, max_waiting: int = 100
+) -> DecodePool:
     """Return a loop of one worker that has not been started: tests take its steps, or start it."""
-    line = Line(max_waiting=max_waiting)
-    worker = Worker(runner, Scheduler(line, max_running=max_running))
-    return Loop(line, [worker], metrics, clock=runner.clock)
+    queue = WaitingQueue(max_waiting=max_waiting)
+    worker = DecodeWorker(runner, Scheduler(queue, max_running=max_running))
+    return DecodePool(queue, [worker], metrics, clock=runner.clock)
 
 
-def make_model(bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics) -> Model:
+def make_model(bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics) -> LoadedModel:
     """Return a version of a model whose engine repeats the source, started."""
-    loop = make_loop(metrics.of_one_engine(), FakeRunner())
-    loop.start()
-    translator = Translator(bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
-    line = loop.workers[0].scheduler.waiting
-    return Model(bundle, translator, line, loop, loaded_at=0.0, load_seconds=0.5)
+    pool = make_pool(metrics.of_one_engine(), FakeRunner())
+    pool.start()
+    translator = Translator(bundle, tokenizer, pool, metrics, max_sentence_tokens=40)
+    queue = pool.workers[0].scheduler.waiting
+    return LoadedModel(bundle, translator, queue, pool, loaded_at=0.0, load_seconds=0.5)
 
 
-def sequence(
-    *pieces: int, max_tokens: int = 100, shift: int = 0, priority: int = 0, deadline: float = math.inf,
+def decode_request(
+    *tokens: int, max_tokens: int = 100, shift: int = 0, priority: int = 0, deadline: float = math.inf,
     search: Search = GREEDY, wants_attention: bool = True,
-) -> Sequence:  # fmt: skip
+) -> DecodeRequest:  # fmt: skip
     """Return a sentence of some pieces, as the translator would hand it in."""
-    source = [TAG_ID, *pieces, EOS_ID]
-    return Sequence(
+    source = [TAG_ID, *tokens, EOS_ID]
+    return DecodeRequest(
         source, max_tokens=max_tokens, shift=shift, wants_attention=wants_attention, priority=priority,
         deadline=deadline, search=search,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from dragoman import config
 from dragoman.observability.metrics import PRIORITIES, Metrics
 from dragoman.observability.tracing import Tracer
 from dragoman.registry.loading import build
-from dragoman.registry.model_registry import Served
+from dragoman.registry.model_registry import ModelRegistry
 from dragoman.rpc.server import Server
 from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 
@@ -26,8 +26,10 @@ ONE_BY_ONE = {"max_running_sentences": "1", "decode_loops": "1"}  # a text of so
 class Running:
     """A server, and a client's view of it."""
 
-    def __init__(self, server: Server, served: Served, metrics: Metrics, channel: Any, address: str) -> None:
-        self.server, self.served, self.metrics, self.channel = server, served, metrics, channel
+    def __init__(
+        self, server: Server, registry: ModelRegistry, metrics: Metrics, channel: Any, address: str
+    ) -> None:
+        self.server, self.registry, self.metrics, self.channel = server, registry, metrics, channel
         self.address, self.port = address, int(address.rpartition(":")[2])
         self.stub: Any = TranslationServiceStub(channel)
 
@@ -39,7 +41,7 @@ class Running:
     def held(self) -> Iterator[None]:
         """Make no decoder step for a while: what is in work stays in work, however fast the machine is."""
         released = threading.Event()
-        runners = [worker.runner for worker in self.served.models[0].loop.workers]
+        runners = [worker.runner for worker in self.registry.models[0].pool.workers]
 
         def after_release(step: Callable[..., Any], *arguments: Any) -> Any:
             assert released.wait(100)
@@ -57,7 +59,7 @@ class Running:
     @property
     def running(self) -> int:
         """Return how many sentences are in work, as the schedulers know it: the metric follows after a step."""
-        return sum(len(worker.scheduler.running) for worker in self.served.models[0].loop.workers)
+        return sum(len(worker.scheduler.running) for worker in self.registry.models[0].pool.workers)
 
     @property
     def waiting(self) -> float:
@@ -75,17 +77,17 @@ async def running(**settings: str) -> AsyncIterator[Running]:
 @asynccontextmanager
 async def running_traced(tracer: Tracer | None, /, **settings: str) -> AsyncIterator[Running]:
     """Run a server that tells of its calls."""
-    served, metrics = build(config.read({"host": "127.0.0.1", "port": "0", **settings}, {}))
+    registry, metrics = build(config.read({"host": "127.0.0.1", "port": "0", **settings}, {}))
     try:
-        server = Server(served, metrics, tracer)
+        server = Server(registry, metrics, tracer)
         port = await server.start()
     except BaseException:
-        served.close()
+        registry.close()
         raise
     try:
         address = f"127.0.0.1:{port}"
         async with grpc.aio.insecure_channel(address) as channel:
-            yield Running(server, served, metrics, channel, address)
+            yield Running(server, registry, metrics, channel, address)
     finally:  # also when a test fails, or the process would never end
         await server.drain()
 

@@ -48,7 +48,7 @@ def to_spec(network: Transformer, tokenizer: Tokenizer) -> transformer_spec.Tran
         _self_attention(layer.self_attention, name, weights)
         _cross_attention(layer.attention, name, weights)
         _feed_forward(layer.ffn, name, weights)
-    pieces = [tokenizer.piece(id_) for id_ in range(tokenizer.num_pieces)]
+    pieces = [tokenizer.piece(id_) for id_ in range(tokenizer.vocabulary_size)]
     spec.register_source_vocabulary(pieces)
     spec.register_target_vocabulary(pieces)
     spec.config.bos_token, spec.config.eos_token = pieces[BOS_ID], pieces[EOS_ID]

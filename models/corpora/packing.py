@@ -251,9 +251,9 @@ def check_size(tokenizer: Path, vocabulary: int) -> Tokenizer:
         DataError: It has others, there is none, or the file is something else.
     """
     opened = open_tokenizer(tokenizer)
-    if opened.num_pieces != vocabulary:
+    if opened.vocabulary_size != vocabulary:
         raise DataError(
-            f"{tokenizer}: {opened.num_pieces} pieces, the network is to know {vocabulary}: "
+            f"{tokenizer}: {opened.vocabulary_size} pieces, the network is to know {vocabulary}: "
             "change model.vocabulary, or set DRAGOMAN_RUNS to another folder"
         )
     return opened

@@ -26,10 +26,12 @@ class Words:
     """Group pieces into words: a piece with a space before it begins one, and so does any symbol."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._text = [tokenizer.piece(id_).replace(SPACE, "").lower() for id_ in range(tokenizer.num_pieces)]
+        self._text = [
+            tokenizer.piece(id_).replace(SPACE, "").lower() for id_ in range(tokenizer.vocabulary_size)
+        ]
         alone = [not (text.isalpha() or text.isdigit()) for text in self._text]
         self._begins = [
-            tokenizer.piece(id_).startswith(SPACE) or alone[id_] for id_ in range(tokenizer.num_pieces)
+            tokenizer.piece(id_).startswith(SPACE) or alone[id_] for id_ in range(tokenizer.vocabulary_size)
         ]
         self._alone = alone
 

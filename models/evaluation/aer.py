@@ -206,13 +206,13 @@ def main() -> None:
     """Read the command line and measure."""
     arguments = _arguments()
     try:
-        served, _ = build(config.read({"bundle": str(arguments.bundle)}, os.environ))
-        own = served.bundle.manifest.alignment.threshold
+        registry, _ = build(config.read({"bundle": str(arguments.bundle)}, os.environ))
+        own = registry.bundle.manifest.alignment.threshold
         tried = sorted({*(arguments.thresholds or [own]), *([own] if arguments.write else [])})
-        measured = list(rates(served.translator, tried, arguments.eflomal))
+        measured = list(rates(registry.translator, tried, arguments.eflomal))
     except (DataError, StartupError) as error:
         raise SystemExit(f"error: {error}") from None
-    served.loop.close()
+    registry.pool.close()
     table = Table("set", "direction", "threshold", "AER", "95 %")
     for one in measured:
         threshold = "" if one.threshold is None else f"{one.threshold:.2f}"

@@ -156,16 +156,16 @@ def main() -> None:
     try:
         odd, moved = read_cases(arguments.cases), read_reorderings(arguments.cases)
         flags = {"bundle": str(arguments.bundle), **config.ANY_QUEUE}
-        served, _ = build(config.read(flags, os.environ))
+        registry, _ = build(config.read(flags, os.environ))
     except (DataError, StartupError) as error:
         raise SystemExit(f"error: {error}") from None
-    cases, sentences = run_cases(served.translator, odd), run_reorderings(served.translator, moved)
-    served.loop.close()
+    cases, sentences = run_cases(registry.translator, odd), run_reorderings(registry.translator, moved)
+    registry.pool.close()
     counts = summary(cases, sentences)
     show(counts, cases + sentences, Console())
     try:
         if arguments.json:
-            content = {"bundle": served.bundle.full_name, "counts": counts, "answers": cases + sentences}
+            content = {"bundle": registry.bundle.full_name, "counts": counts, "answers": cases + sentences}
             text = json.dumps(content, indent=1, ensure_ascii=False)
             arguments.json.write_text(f"{text}\n", encoding="utf-8")
         if arguments.write:

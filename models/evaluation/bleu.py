@@ -46,17 +46,17 @@ def evaluate(bundle: Path, sets: list[str], folder: Path) -> dict[str, dict[str,
         DataError: A development set is missing.
         StartupError: The bundle cannot be served.
     """
-    served, _ = build(config.read({"bundle": str(bundle), **config.ANY_QUEUE}, os.environ))
+    registry, _ = build(config.read({"bundle": str(bundle), **config.ANY_QUEUE}, os.environ))
     work = [(name, s, t) for name in sets for s, t in DIRECTIONS if {s, t} <= set(SETS[name])]
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for name, source, target in track(work, console=Console(stderr=True)):
         lines, references = read_set(folder, name, source), read_set(folder, name, target)
-        done = asyncio.run(translate_lines(served.translator, lines, Options(source, target)))
+        done = asyncio.run(translate_lines(registry.translator, lines, Options(source, target)))
         scores.setdefault(name, {})[f"{source}-{target}"] = {
             "bleu": round(sacrebleu.corpus_bleu(done, [references]).score, 2),
             "chrf": round(sacrebleu.corpus_chrf(done, [references]).score, 2),
         }
-    served.loop.close()
+    registry.pool.close()
     return scores
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from dragoman import bundle
 from dragoman.engine.cache import close_gaps
-from dragoman.engine.model_runner import Runner
+from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import open_sessions
 from dragoman.errors import StartupError
 from dragoman.text.normalize import normalize
@@ -46,7 +46,7 @@ def sources(tokenizer: Tokenizer, folder: Path, count: int) -> list[list[int]]:
     return found
 
 
-def engine_greedy(runner: Runner, batch: list[list[int]], limits: list[int]) -> list[list[int]]:
+def engine_greedy(runner: ModelRunner, batch: list[list[int]], limits: list[int]) -> list[list[int]]:
     """Return the greedy pieces of some sentences by the serving runner, without the end."""
     runner.join(batch)
     done: list[list[int]] = [[] for _ in batch]
@@ -66,7 +66,7 @@ def engine_greedy(runner: Runner, batch: list[list[int]], limits: list[int]) -> 
     return done
 
 
-def same_tokens(network: Transformer, runner: Runner, sentences: list[list[int]]) -> int:
+def same_tokens(network: Transformer, runner: ModelRunner, sentences: list[list[int]]) -> int:
     """Count the sentences whose greedy pieces are the same in torch and in the runner."""
     same = 0
     for start in track(range(0, len(sentences), ROWS), "torch and ONNX", console=Console(stderr=True)):
@@ -88,7 +88,7 @@ def compare(state: dict[str, Any], folder: Path) -> bool:
             )  # fmt: skip
         tokenizer = open_tokenizer(tokenizer_path())
         loaded = bundle.load(paths["fp32"])
-        runner = Runner(open_sessions(loaded, torch.get_num_threads()), loaded.manifest.shape)
+        runner = ModelRunner(open_sessions(loaded, torch.get_num_threads()), loaded.manifest.shape)
         sentences = sources(tokenizer, folder, SENTENCES)
         same = same_tokens(averaged_network(state), runner, sentences)
         print(f"greedy tokens, torch fp32 and ONNX fp32: {same} of {len(sentences)} sentences identical")

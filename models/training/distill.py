@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dragoman import config
-from dragoman.batching.sequence import Sequence
+from dragoman.batching.decode_request import DecodeRequest
 from dragoman.bundle import TOKENIZER
 from dragoman.errors import StartupError
 from dragoman.registry.loading import build
@@ -47,37 +47,37 @@ class Teacher:
     def __init__(self, bundle: Path, beam_size: int) -> None:
         """Load the bundle and start its loops; `StartupError` if it cannot be served."""
         flags = {"bundle": str(bundle), **config.ANY_QUEUE}
-        self._served, _ = build(config.read(flags, os.environ))
-        self.bundle = self._served.bundle
+        self._registry, _ = build(config.read(flags, os.environ))
+        self.bundle = self._registry.bundle
         self._tokenizer = Tokenizer.from_file(self.bundle.path(TOKENIZER))
         self._max_pieces = min(MAX_TOKENS, self.bundle.manifest.max_target_tokens // 8 * 8 - 2)
         self.search = Search(beam_size)
 
     def close(self) -> None:
         """Stop the loops."""
-        self._served.loop.close()
+        self._registry.pool.close()
 
-    def submit(self, texts: list[str], target: str) -> list[Sequence | None]:
+    def submit(self, texts: list[str], target: str) -> list[DecodeRequest | None]:
         """Begin to translate, each text as the one sentence it is; None for what no training would take."""
         tag = self._tokenizer.tag_id(target)
-        sequences = [
-            Sequence(
+        requests = [
+            DecodeRequest(
                 [tag, *ids, EOS_ID], max_tokens=min(2 * len(ids) + 10, self.bundle.manifest.max_target_tokens),
                 shift=0, wants_attention=False, search=self.search,
             ) if 0 < len(ids) <= self._max_pieces else None
             for ids in self._tokenizer.encode_batch(texts)
         ]  # fmt: skip
-        longest_first = sorted(filter(None, sequences), key=lambda s: -len(s.source_ids))
-        self._served.loop.submit(longest_first)  # so that rows of like length run together
-        return sequences
+        longest_first = sorted(filter(None, requests), key=lambda s: -len(s.source_tokens))
+        self._registry.pool.submit(longest_first)  # so that rows of like length run together
+        return requests
 
-    def collect(self, sequences: list[Sequence | None]) -> list[str]:
+    def collect(self, requests: list[DecodeRequest | None]) -> list[str]:
         """Wait for translations; one that did not come to its end is empty."""
-        return [self._text(sequence) if sequence else "" for sequence in sequences]
+        return [self._text(sequence) if sequence else "" for sequence in requests]
 
-    def _text(self, sequence: Sequence) -> str:
+    def _text(self, sequence: DecodeRequest) -> str:
         best = sequence.future.result().best
-        return normalize(self._tokenizer.decode_text(best.ids)) if best.finish is Finish.STOP else ""
+        return normalize(self._tokenizer.decode_text(best.tokens)) if best.finish is Finish.STOP else ""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _resume(file: BinaryIO, job: Job, pairs: list[tuple[str, str]]) -> int:
 def _translated(teacher: Teacher, job: Job, pairs: list[tuple[str, str]], lot: int) -> Iterator[list[str]]:
     """Yield the lines of one lot after the other, with the next already at the model."""
     side = 1 if job.target == "en" else 0
-    running: deque[tuple[list[tuple[str, str]], list[Sequence | None]]] = deque()
+    running: deque[tuple[list[tuple[str, str]], list[DecodeRequest | None]]] = deque()
     try:
         for start in range(0, len(pairs), lot):
             asked = pairs[start : start + lot]
@@ -192,9 +192,9 @@ def _translated(teacher: Teacher, job: Job, pairs: list[tuple[str, str]], lot: i
 
 
 def _lines(
-    teacher: Teacher, job: Job, pairs: list[tuple[str, str]], sequences: list[Sequence | None]
+    teacher: Teacher, job: Job, pairs: list[tuple[str, str]], requests: list[DecodeRequest | None]
 ) -> list[str]:
-    return [job.line(*both) for both in zip(pairs, teacher.collect(sequences), strict=True)]
+    return [job.line(*both) for both in zip(pairs, teacher.collect(requests), strict=True)]
 
 
 def _complete(file: BinaryIO, path: Path) -> int:

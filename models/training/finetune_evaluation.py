@@ -83,12 +83,12 @@ class HeldOut:
                 state, tokenizer_path(), folder, precision="fp32", name="held-out", version="0", threshold=0.4
             )
             flags = {**config.ANY_QUEUE, "max_sentence_tokens": str(longest)}
-            served, _ = build(config.read(flags | {"bundle": str(folder)}, os.environ))
+            registry, _ = build(config.read(flags | {"bundle": str(folder)}, os.environ))
             sources, targets = self._sides()
             there, again = Options(self.source, self.target), Options(self.target, self.source)
-            forth = asyncio.run(translate_lines(served.translator, sources, there))
-            back = asyncio.run(translate_lines(served.translator, targets, again))
-            served.loop.close()
+            forth = asyncio.run(translate_lines(registry.translator, sources, there))
+            back = asyncio.run(translate_lines(registry.translator, targets, again))
+            registry.pool.close()
         return forth, back
 
 

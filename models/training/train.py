@@ -122,7 +122,7 @@ def train(
         stream = _stream(trainer, tokenizer)
         if worker.rank == 0:
             (run / "config.json").write_text(json.dumps(config.to_dict(), indent=1))
-        _loop(trainer, stream, validation, run, stop, fused)
+        _pool(trainer, stream, validation, run, stop, fused)
     finally:
         worker.close()
 
@@ -167,7 +167,7 @@ def _leave_signals(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _loop(
+def _pool(
     trainer: Trainer, stream: Iterator[tuple[int, Batch]], validation: Validate,
     run: Path, stop: Stop, fused: bool,
 ) -> None:  # fmt: skip

@@ -100,7 +100,7 @@ class Options:
         return f"{self.source}-{self.target}"
 
     @property
-    def wants_pieces(self) -> bool:
+    def wants_token_spans(self) -> bool:
         """Tell whether it matters where each piece stands."""
         return self.alignment or self.tokens
 

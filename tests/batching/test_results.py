@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
+from dragoman.batching.decode_request import DecodeRequest, DecodeResult, Output
 from dragoman.batching.results import results_of
-from dragoman.batching.sequence import Result, Sequence, Written
 from dragoman.errors import DragomanError
 from dragoman.types import Finish, Times
-from tests.fakes import sequence
+from tests.fakes import decode_request
 
 
-def result(number: int) -> Result:
+def result(number: int) -> DecodeResult:
     """Return a translation of one piece, to be told from others."""
-    return Result(Written([number], [0.0, 0.0], [], Finish.STOP), [], Times())
+    return DecodeResult(Output([number], [0.0, 0.0], [], Finish.STOP), [], Times())
 
 
 def elsewhere(work: Callable[[], object]) -> None:
@@ -31,9 +31,9 @@ def elsewhere(work: Callable[[], object]) -> None:
     thread.join()
 
 
-async def waiting(sequences: list[Sequence]) -> asyncio.Task[list[Result]]:
+async def waiting(requests: list[DecodeRequest]) -> asyncio.Task[list[DecodeResult]]:
     """Return a task that waits for the sentences by now."""
-    task = asyncio.create_task(results_of(sequences))
+    task = asyncio.create_task(results_of(requests))
     await asyncio.sleep(0)
     return task
 
@@ -42,20 +42,20 @@ async def test_results_keep_the_order() -> None:
     """
     Whichever sentence is done first, results come in the order that was asked for.
     """
-    one, two = sequence(1), sequence(2)
+    one, two = decode_request(1), decode_request(2)
     task = await waiting([one, two])
 
     elsewhere(partial(two.future.set_result, result(2)))
     elsewhere(partial(one.future.set_result, result(1)))
 
-    assert [[1], [2]] == [found.best.ids for found in await task]
+    assert [[1], [2]] == [found.best.tokens for found in await task]
 
 
 async def test_wakes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The event loop is woken once for all sentences of a call, by the last.
     """
-    sentences = [sequence(number) for number in range(8)]
+    sentences = [decode_request(number) for number in range(8)]
     loop = asyncio.get_running_loop()
     wakings: list[tuple[Any, ...]] = []
     wake = loop.call_soon_threadsafe
@@ -79,10 +79,10 @@ async def test_done_before() -> None:
     """
     Who comes late waits for nothing, and no sentence at all is done at once.
     """
-    one = sequence(1)
+    one = decode_request(1)
     one.future.set_result(result(1))
 
-    assert [[1]] == [found.best.ids for found in await results_of([one])]
+    assert [[1]] == [found.best.tokens for found in await results_of([one])]
     assert [] == await results_of([])
 
 
@@ -90,7 +90,7 @@ async def test_one_fails() -> None:
     """
     The first failure ends the wait, and the other sentences are given up.
     """
-    bad, good = sequence(1), sequence(2)
+    bad, good = decode_request(1), decode_request(2)
     task = await waiting([bad, good])
 
     elsewhere(partial(bad.future.set_exception, DragomanError("broken")))
@@ -104,7 +104,7 @@ async def test_all_fail() -> None:
     """
     A batch that fails fails every sentence of a call; the caller is told once.
     """
-    sentences = [sequence(1), sequence(2), sequence(3)]
+    sentences = [decode_request(1), decode_request(2), decode_request(3)]
     task = await waiting(sentences)
 
     for number, one in enumerate(sentences):
@@ -118,7 +118,7 @@ async def test_caller_leaves() -> None:
     """
     When the caller goes away its sentences are given up; one that is done meanwhile harms nobody.
     """
-    done, running = sequence(1), sequence(2)
+    done, running = decode_request(1), decode_request(2)
     task = await waiting([done, running])
     elsewhere(partial(done.future.set_result, result(1)))
 
@@ -134,7 +134,7 @@ async def test_nothing_is_left_for_the_collector() -> None:
     """
     A sentence and all it holds is gone with the last who knows it, not at some later collection.
     """
-    one = sequence(1)
+    one = decode_request(1)
     task = await waiting([one])
     elsewhere(partial(one.future.set_result, result(1)))
     await task

@@ -2,19 +2,19 @@
 
 import pytest
 
+from dragoman.batching.decode_request import DecodeRequest
 from dragoman.batching.scheduler import Scheduler
-from dragoman.batching.sequence import Sequence
 from dragoman.errors import DeadlinePassed
 from dragoman.text.tokenizer import EOS_ID
 from dragoman.types import Finish, Search
-from tests.fakes import make_scheduler, sequence, step_of
+from tests.fakes import decode_request, make_scheduler, step_of
 
 NOW = 100.0
 
 
-def wait(scheduler: Scheduler, *sequences: Sequence) -> None:
+def wait(scheduler: Scheduler, *requests: DecodeRequest) -> None:
     """Let some sentences wait."""
-    for waiting in sequences:
+    for waiting in requests:
         scheduler.waiting.add(waiting)
 
 
@@ -29,7 +29,7 @@ def replay(arrivals: list[dict[str, int]], *, max_running: int) -> list[str]:
     batches = []
     for arriving in arrivals:
         for name, length in arriving.items():
-            arrived = sequence(7, max_tokens=length)
+            arrived = decode_request(7, max_tokens=length)
             names[id(arrived)] = name
             scheduler.waiting.add(arrived)
         scheduler.admit(NOW)
@@ -68,10 +68,10 @@ def test_several_join_together(running: int, waiting: int, joining: int) -> None
     If more wait than there are free rows, nobody joins before a quarter of the rows is free.
     """
     scheduler = make_scheduler(max_running=8)
-    wait(scheduler, *(sequence(7) for _ in range(running)))
+    wait(scheduler, *(decode_request(7) for _ in range(running)))
     assert running == len(scheduler.admit(NOW))
 
-    wait(scheduler, *(sequence(7) for _ in range(waiting)))
+    wait(scheduler, *(decode_request(7) for _ in range(waiting)))
 
     assert joining == len(scheduler.admit(NOW))
 
@@ -81,10 +81,10 @@ def test_a_share_is_not_the_room_there_is() -> None:
     Beside another loop, which is to have the rest, a few join as well: there are rows enough.
     """
     scheduler = make_scheduler(max_running=16)
-    wait(scheduler, *(sequence(7) for _ in range(4)))
+    wait(scheduler, *(decode_request(7) for _ in range(4)))
     scheduler.admit(NOW)
 
-    wait(scheduler, *(sequence(7) for _ in range(4)))
+    wait(scheduler, *(decode_request(7) for _ in range(4)))
 
     assert 2 == len(scheduler.admit(NOW, share=6))
 
@@ -94,7 +94,7 @@ def test_skips_abandoned() -> None:
     A sentence whose client hung up never takes a decoder row.
     """
     scheduler = make_scheduler(max_running=1)
-    gone, here = sequence(7), sequence(7)
+    gone, here = decode_request(7), decode_request(7)
     wait(scheduler, *[gone, here])
 
     gone.abandon()
@@ -107,7 +107,7 @@ def test_skips_expired() -> None:
     A sentence whose deadline passed while it waited is told so and never takes a decoder row.
     """
     scheduler = make_scheduler(max_running=1)
-    late, here = sequence(7, deadline=NOW), sequence(7, deadline=NOW + 1)
+    late, here = decode_request(7, deadline=NOW), decode_request(7, deadline=NOW + 1)
     wait(scheduler, late, here)
 
     assert [here] == scheduler.admit(NOW)
@@ -119,7 +119,7 @@ def test_drops_expired_rows() -> None:
     A running sentence leaves at the first step after its deadline.
     """
     scheduler = make_scheduler(max_running=2)
-    short, long = sequence(7, deadline=NOW + 1), sequence(7)
+    short, long = decode_request(7, deadline=NOW + 1), decode_request(7)
     wait(scheduler, short, long)
     scheduler.admit(NOW)
 
@@ -134,12 +134,14 @@ def test_token_budget() -> None:
     Rows, each as wide as the widest, stay within the token budget; one sentence alone always runs.
     """
     scheduler = make_scheduler(max_running=8, max_batch_tokens=70)
-    huge = sequence(*[7] * 100, max_tokens=100)
+    huge = decode_request(*[7] * 100, max_tokens=100)
     wait(scheduler, huge)
     assert [huge] == scheduler.admit(NOW)
 
     scheduler.clear()
-    wait(scheduler, *(sequence(7, max_tokens=15) for _ in range(4)))  # 8 source and 16 target positions each
+    wait(
+        scheduler, *(decode_request(7, max_tokens=15) for _ in range(4))
+    )  # 8 source and 16 target positions each
 
     assert 2 == len(scheduler.admit(NOW))
 
@@ -149,7 +151,7 @@ def test_narrow_sentences_join_first() -> None:
     A sentence that would widen every row lets those join that do not, but fills a row nobody else wants.
     """
     scheduler = make_scheduler(max_running=4)
-    first, wide, narrow = sequence(7), sequence(*[7] * 20), sequence(7)
+    first, wide, narrow = decode_request(7), decode_request(*[7] * 20), decode_request(7)
     wait(scheduler, first, wide, narrow)
 
     assert [first, narrow, wide] == scheduler.admit(NOW)
@@ -160,11 +162,11 @@ def test_nobody_is_overtaken_for_ever() -> None:
     A wide bulk sentence joins once it was overtaken often enough, even where it does not suit the batch.
     """
     scheduler = make_scheduler(max_running=1, max_overtaken=3)
-    running = sequence(7)
+    running = decode_request(7)
     wait(scheduler, running)
     scheduler.admit(NOW)
-    wide = sequence(*[7] * 20, priority=1)
-    wait(scheduler, wide, *(sequence(7) for _ in range(5)))
+    wide = decode_request(*[7] * 20, priority=1)
+    wait(scheduler, wide, *(decode_request(7) for _ in range(5)))
 
     order = []
     for _ in range(4):
@@ -179,7 +181,7 @@ def test_drops_abandoned_rows() -> None:
     Running sentences nobody waits for give up their rows, and the others close up in order.
     """
     scheduler = make_scheduler(max_running=4)
-    first, second, third = sequence(7), sequence(7), sequence(7)
+    first, second, third = decode_request(7), decode_request(7), decode_request(7)
     wait(scheduler, *[first, second, third])
     scheduler.admit(NOW)
 
@@ -194,7 +196,7 @@ def test_advance_names_rows_and_reasons() -> None:
     A step frees the rows of those who wrote their end or reached their limit, and says which it was.
     """
     scheduler = make_scheduler(max_running=4)
-    ends, goes_on, cut = sequence(7), sequence(7), sequence(7, max_tokens=1)
+    ends, goes_on, cut = decode_request(7), decode_request(7), decode_request(7, max_tokens=1)
     wait(scheduler, *[ends, goes_on, cut])
     scheduler.admit(NOW)
 
@@ -213,14 +215,14 @@ def test_beam_takes_its_rows_when_it_branches() -> None:
     A beam holds one row until its first choice, then a row for each hypothesis, new ones behind the last.
     """
     scheduler = make_scheduler(max_running=4)
-    greedy, beam = sequence(7), sequence(7, search=Search(beam_size=3))
+    greedy, beam = decode_request(7), decode_request(7, search=Search(beam_size=3))
     wait(scheduler, beam, greedy)
     scheduler.admit(NOW)
 
     outcome = scheduler.advance(step_of([{11: -1.0, 12: -2.0, 13: -3.0}, {21: -0.5}], num_top=6))
 
     assert [(0, 2, 0), (0, 3, 0)] == outcome.branches
-    assert [[11], [21], [12], [13]] == [hypothesis.ids for hypothesis in scheduler.rows]
+    assert [[11], [21], [12], [13]] == [hypothesis.tokens for hypothesis in scheduler.rows]
     assert [0, 1, 2, 3] == [hypothesis.row for hypothesis in scheduler.rows]
 
 
@@ -229,14 +231,14 @@ def test_beam_moves_no_more_than_it_must() -> None:
     A hypothesis goes on in its parent's row; its sister takes a row whose own has no future.
     """
     scheduler = make_scheduler(max_running=4)
-    wait(scheduler, sequence(7, search=Search(beam_size=2)))
+    wait(scheduler, decode_request(7, search=Search(beam_size=2)))
     scheduler.admit(NOW)
     scheduler.advance(step_of([{11: -1.0, 12: -2.0}], num_top=4))
 
     outcome = scheduler.advance(step_of([{14: -9.0}, {15: -0.1, 16: -0.2}], num_top=4))
 
     assert [(1, 0, 1)] == outcome.branches  # both have read the start
-    assert [[12, 16], [12, 15]] == [hypothesis.ids for hypothesis in scheduler.rows]
+    assert [[12, 16], [12, 15]] == [hypothesis.tokens for hypothesis in scheduler.rows]
     assert [] == outcome.left
 
 
@@ -245,7 +247,7 @@ def test_beam_gives_up_rows_when_it_ends() -> None:
     All rows of a beam are free once it is done, and those behind close up.
     """
     scheduler = make_scheduler(max_running=4)
-    beam, greedy = sequence(7, search=Search(beam_size=2)), sequence(7)
+    beam, greedy = decode_request(7, search=Search(beam_size=2)), decode_request(7)
     wait(scheduler, beam, greedy)
     scheduler.admit(NOW)
     scheduler.advance(step_of([{11: -1.0, 12: -2.0}, {21: -0.5}], num_top=4))
@@ -255,7 +257,7 @@ def test_beam_gives_up_rows_when_it_ends() -> None:
 
     assert [beam] == outcome.finished
     assert [0, 2] == sorted(outcome.left)
-    assert [[21, 22]] == [hypothesis.ids for hypothesis in scheduler.rows]
+    assert [[21, 22]] == [hypothesis.tokens for hypothesis in scheduler.rows]
 
 
 def test_beams_count_all_their_rows() -> None:
@@ -263,7 +265,7 @@ def test_beams_count_all_their_rows() -> None:
     Room is kept for every hypothesis of a beam, also before it has branched.
     """
     scheduler = make_scheduler(max_running=8)
-    wait(scheduler, *(sequence(7, search=Search(beam_size=3)) for _ in range(3)))
+    wait(scheduler, *(decode_request(7, search=Search(beam_size=3)) for _ in range(3)))
 
     assert 2 == len(scheduler.admit(NOW))
 
@@ -273,7 +275,7 @@ def test_share() -> None:
     An engine takes no more than its share while others have room, but never nothing.
     """
     scheduler = make_scheduler(max_running=8)
-    wait(scheduler, *(sequence(7) for _ in range(5)))
+    wait(scheduler, *(decode_request(7) for _ in range(5)))
 
     assert 3 == len(scheduler.admit(NOW, share=3))
     assert 0 == len(scheduler.admit(NOW, share=2))
@@ -284,11 +286,11 @@ def test_what_would_be_late_is_not_begun() -> None:
     A sentence that could not be finished any more leaves the line; alone it is tried, for the estimate may be wrong.
     """
     scheduler = make_scheduler()
-    wait(scheduler, sequence(7, deadline=103.0))
+    wait(scheduler, decode_request(7, deadline=103.0))
 
     assert 1 == len(scheduler.admit(NOW, own_seconds=lambda _: 5.0))
 
-    late, in_time = sequence(7, deadline=103.0), sequence(7, deadline=110.0)
+    late, in_time = decode_request(7, deadline=103.0), decode_request(7, deadline=110.0)
     wait(scheduler, late, in_time)
     assert [in_time] == scheduler.admit(NOW, own_seconds=lambda _: 5.0)
     with pytest.raises(DeadlinePassed):

@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dragoman.batching.sequence import Sequence
-from dragoman.batching.waiting_queue import Line
+from dragoman.batching.decode_request import DecodeRequest
+from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.errors import OverLimit, QueueFull
-from tests.fakes import sequence
+from tests.fakes import decode_request
 
 NOW = 100.0
 
 
-def always(_: Sequence) -> bool:
+def always(_: DecodeRequest) -> bool:
     """Accept every sentence."""
     return True
 
 
-def never(_: Sequence) -> bool:
+def never(_: DecodeRequest) -> bool:
     """Accept none."""
     return False
 
@@ -28,60 +28,60 @@ def test_most_urgent_first() -> None:
     """
     Priority decides, then the deadline, then who came first.
     """
-    line = Line(max_overtaken=9)
+    queue = WaitingQueue(max_overtaken=9)
     bulk, calm, pressed, calm_too = (
-        sequence(7, priority=1, deadline=1.0),
-        sequence(7),
-        sequence(7, deadline=5.0),
-        sequence(7),
+        decode_request(7, priority=1, deadline=1.0),
+        decode_request(7),
+        decode_request(7, deadline=5.0),
+        decode_request(7),
     )
     for waiting in (bulk, calm, pressed, calm_too):
-        line.add(waiting)
+        queue.add(waiting)
 
-    assert [pressed, calm, calm_too, bulk] == [line.take(always, always) for _ in range(4)]
+    assert [pressed, calm, calm_too, bulk] == [queue.take(always, always) for _ in range(4)]
 
 
 def test_what_does_not_fit_waits() -> None:
     """
     Nobody joins a batch that has no room, and nobody loses the place for it.
     """
-    line = Line(max_overtaken=9)
-    only = sequence(7)
-    line.add(only)
+    queue = WaitingQueue(max_overtaken=9)
+    only = decode_request(7)
+    queue.add(only)
 
-    assert line.take(never, never) is None
-    assert [only] == list(line)
+    assert queue.take(never, never) is None
+    assert [only] == list(queue)
 
 
 def test_patience_closes_the_line() -> None:
     """
     A sentence that was overtaken often enough keeps everybody else out until there is room for it.
     """
-    line = Line(max_overtaken=3)
-    wide, *narrow = sequence(*[7] * 9), *(sequence(7) for _ in range(4))
+    queue = WaitingQueue(max_overtaken=3)
+    wide, *narrow = decode_request(*[7] * 9), *(decode_request(7) for _ in range(4))
     for waiting in (wide, *narrow):
-        line.add(waiting)
+        queue.add(waiting)
 
-    def fits(candidate: Sequence) -> bool:
+    def fits(candidate: DecodeRequest) -> bool:
         return candidate is not wide
 
-    assert narrow[:3] == [line.take(fits, always) for _ in range(3)]
-    assert line.take(fits, always) is None
-    assert wide is line.take(always, always)
+    assert narrow[:3] == [queue.take(fits, always) for _ in range(3)]
+    assert queue.take(fits, always) is None
+    assert wide is queue.take(always, always)
 
 
 def test_callers_take_turns() -> None:
     """
     Whoever brings many sentences gets no more of the engine than whoever brings few.
     """
-    line = Line()
+    queue = WaitingQueue()
     for caller, count in (("bulk", 6), ("small", 2)):
         for _ in range(count):
-            waiting = sequence(7)
+            waiting = decode_request(7)
             waiting.caller = caller
-            line.add(waiting)
+            queue.add(waiting)
 
-    order = [taken.caller for taken in (line.take(always, always) for _ in range(8)) if taken]
+    order = [taken.caller for taken in (queue.take(always, always) for _ in range(8)) if taken]
 
     assert ["bulk", "small", "bulk", "small"] == order[:4]
     assert 6 == order.count("bulk")
@@ -91,11 +91,11 @@ def test_what_suits_goes_first_among_equals() -> None:
     """
     Of one caller's sentences, one that makes the batch no wider joins before a wide one.
     """
-    line, wide, narrow = Line(), sequence(*[7] * 9), sequence(7)
+    queue, wide, narrow = WaitingQueue(), decode_request(*[7] * 9), decode_request(7)
     for waiting in (wide, narrow):
-        line.add(waiting)
+        queue.add(waiting)
 
-    assert [narrow, wide] == [line.take(always, lambda candidate: candidate is narrow) for _ in range(2)]
+    assert [narrow, wide] == [queue.take(always, lambda candidate: candidate is narrow) for _ in range(2)]
 
 
 @pytest.mark.parametrize(("priority", "caller"), [(1, ""), (0, "another")], ids=["bulk", "another's"])
@@ -103,27 +103,27 @@ def test_to_suit_is_no_reason_to_go_before_others(priority: int, caller: str) ->
     """
     A wide sentence does not wait for the narrow ones of bulk, nor for those of another caller when it is its turn.
     """
-    line, wide = Line(), sequence(*[7] * 9)
-    line.add(wide)
+    queue, wide = WaitingQueue(), decode_request(*[7] * 9)
+    queue.add(wide)
     for _ in range(9):
-        narrow = sequence(7, priority=priority)
+        narrow = decode_request(7, priority=priority)
         narrow.caller = caller
-        line.add(narrow)
+        queue.add(narrow)
 
-    assert wide is line.take(always, lambda candidate: candidate is not wide)
+    assert wide is queue.take(always, lambda candidate: candidate is not wide)
 
 
 def test_bulk_gets_a_share_after_a_while() -> None:
     """
     Under endless interactive load, every fourth sentence to join is the oldest of the bulk.
     """
-    line = Line(max_overtaken=8)
+    queue = WaitingQueue(max_overtaken=8)
     for _ in range(5):
-        line.add(sequence(7, priority=1))
+        queue.add(decode_request(7, priority=1))
     joined = []
     for _ in range(40):
-        line.add(sequence(7))
-        joined.append(line.take(always, always))
+        queue.add(decode_request(7))
+        joined.append(queue.take(always, always))
 
     priorities = [taken.priority for taken in joined if taken]
     assert 0 == sum(priorities[:8])
@@ -146,25 +146,25 @@ def test_bound(arrivals: list[tuple[int, float, int, str]], limit: int, burst: i
     """
     Whatever arrives, and however it suits, no sentence sees more newer ones join first than the bound says.
     """
-    line = Line(max_overtaken=limit)
-    joined: list[Sequence] = []
-    older: dict[Sequence, int] = {}
-    waiting = [sequence(*[7] * n, priority=p, deadline=d) for p, d, n, _ in arrivals]
+    queue = WaitingQueue(max_overtaken=limit)
+    joined: list[DecodeRequest] = []
+    older: dict[DecodeRequest, int] = {}
+    waiting = [decode_request(*[7] * n, priority=p, deadline=d) for p, d, n, _ in arrivals]
     for arriving, (_, _, _, caller) in zip(waiting, arrivals, strict=True):
         arriving.caller = caller
-    while waiting or len(line):
+    while waiting or len(queue):
         for arriving in waiting[:burst]:
-            older[arriving] = len(line)
-            line.add(arriving)
+            older[arriving] = len(queue)
+            queue.add(arriving)
         waiting = waiting[burst:]
-        taken = line.take(always, lambda s: len(s.source_ids) % 3 == 0)
+        taken = queue.take(always, lambda s: len(s.source_tokens) % 3 == 0)
         assert taken is not None
         joined.append(taken)
 
     for place, sentence in enumerate(joined):
         newer = sum(before.arrival > sentence.arrival for before in joined[:place])
         assert newer <= limit + 3 * (older[sentence] + 1)
-    assert 0 == line.work == line.rows
+    assert 0 == queue.work == queue.rows
 
 
 @settings(max_examples=200)
@@ -184,42 +184,42 @@ def test_work_before(
     """
     Before a newcomer go its caller's more urgent sentences, and of each other caller at most as much as its own.
     """
-    line = Line()
-    for its_priority, its_deadline, pieces, its_caller in waiting:
-        arriving = sequence(*[7] * pieces, priority=its_priority, deadline=its_deadline)
+    queue = WaitingQueue()
+    for its_priority, its_deadline, tokens, its_caller in waiting:
+        arriving = decode_request(*[7] * tokens, priority=its_priority, deadline=its_deadline)
         arriving.caller = its_caller
-        line.add(arriving)
+        queue.add(arriving)
     for _ in range(min(taken, len(waiting))):
-        line.take(always, always)
-    newcomer = sequence(7, priority=priority, deadline=deadline)
+        queue.take(always, always)
+    newcomer = decode_request(7, priority=priority, deadline=deadline)
     newcomer.caller = caller
 
-    own = sum(s.work for s in line if s.caller == caller and (s.priority, s.deadline) < (priority, deadline))
-    others = sum(s.work for s in line if s.caller != caller and s.priority <= priority)
-    turns = max(1, len({s.caller for s in line} - {caller}))
-    assert own + min(others, turns * (own + newcomer.work)) == line.work_before(newcomer)
+    own = sum(s.work for s in queue if s.caller == caller and (s.priority, s.deadline) < (priority, deadline))
+    others = sum(s.work for s in queue if s.caller != caller and s.priority <= priority)
+    turns = max(1, len({s.caller for s in queue} - {caller}))
+    assert own + min(others, turns * (own + newcomer.work)) == queue.work_before(newcomer)
 
 
 def test_queue_full() -> None:
     """
     A full line refuses all sentences of a call, and says the limit, the actual value and when to return.
     """
-    line = Line(max_waiting=3)
-    line.add(sequence(7))
-    line.add(sequence(7))
+    queue = WaitingQueue(max_waiting=3)
+    queue.add(decode_request(7))
+    queue.add(decode_request(7))
 
     with pytest.raises(
         QueueFull, match=r"2 sentences \(12 pieces\) are waiting and 2 \(12\) more asked for, the limit is 3"
     ) as full:
-        line.check_room("", 2, 12, retry_seconds=1.5, now=NOW)
+        queue.check_room("", 2, 12, retry_seconds=1.5, now=NOW)
 
     assert 1.5 == full.value.retry_seconds
-    line.check_room("", 1, 6, retry_seconds=1.5, now=NOW)
+    queue.check_room("", 1, 6, retry_seconds=1.5, now=NOW)
 
 
-def of(caller: str, count: int) -> list[Sequence]:
+def of(caller: str, count: int) -> list[DecodeRequest]:
     """Return some sentences of one caller."""
-    made = [sequence(7) for _ in range(count)]
+    made = [decode_request(7) for _ in range(count)]
     for one in made:
         one.caller = caller
     return made
@@ -229,92 +229,92 @@ def test_a_caller_has_a_share() -> None:
     """
     Who is known may fill a share of the line, in sentences and in pieces; the rest is left for others.
     """
-    line = Line(max_waiting=10, max_caller_share=0.5)
+    queue = WaitingQueue(max_waiting=10, max_caller_share=0.5)
     for waiting in of("a", 5):
-        line.add(waiting)
+        queue.add(waiting)
 
     with pytest.raises(
         QueueFull, match="5 of your sentences are waiting and 1 more asked for, the limit is 50% of 10"
     ):
-        line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
-    line.check_room("b", 5, 30, retry_seconds=1.0, now=NOW)
-    line.check_room("", 5, 30, retry_seconds=1.0, now=NOW)
+        queue.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+    queue.check_room("b", 5, 30, retry_seconds=1.0, now=NOW)
+    queue.check_room("", 5, 30, retry_seconds=1.0, now=NOW)
 
     work = of("a", 1)[0].work
-    line = Line(max_work=10 * work, max_caller_share=0.5)
+    queue = WaitingQueue(max_work=10 * work, max_caller_share=0.5)
     for waiting in of("a", 5):
-        line.add(waiting)
+        queue.add(waiting)
     with pytest.raises(QueueFull, match="of your sentences"):
-        line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
-    line.take(always, always)
-    line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+        queue.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+    queue.take(always, always)
+    queue.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
 
 
 def test_bulk_has_a_share() -> None:
     """
     All bulk together may fill a share of the line, whoever it is from: interactive calls always find places.
     """
-    line = Line(max_waiting=10, max_caller_share=0.5)
-    line.check_room(
+    queue = WaitingQueue(max_waiting=10, max_caller_share=0.5)
+    queue.check_room(
         "", 10, 60, retry_seconds=1.0, now=NOW, priority=1
     )  # the first may be as large as the line
     for _ in range(4):
-        line.add(sequence(7, priority=1))
+        queue.add(decode_request(7, priority=1))
 
-    line.check_room("", 1, 6, retry_seconds=1.0, now=NOW, priority=1)
+    queue.check_room("", 1, 6, retry_seconds=1.0, now=NOW, priority=1)
     with pytest.raises(
         QueueFull, match="4 bulk sentences are waiting and 2 more asked for, the limit is 50% of 10"
     ):
-        line.check_room("", 2, 12, retry_seconds=1.0, now=NOW, priority=1)
-    line.check_room("", 6, 36, retry_seconds=1.0, now=NOW)
+        queue.check_room("", 2, 12, retry_seconds=1.0, now=NOW, priority=1)
+    queue.check_room("", 6, 36, retry_seconds=1.0, now=NOW)
 
 
 def test_one_call_may_be_larger_than_a_share() -> None:
     """
     Who has nothing in the line may put in a call of any size that fits: it would else never be served.
     """
-    line = Line(max_waiting=10, max_caller_share=0.1)
+    queue = WaitingQueue(max_waiting=10, max_caller_share=0.1)
 
-    line.check_room("a", 10, 60, retry_seconds=1.0, now=NOW)
+    queue.check_room("a", 10, 60, retry_seconds=1.0, now=NOW)
 
 
 def test_unknown_callers_have_no_share() -> None:
     """
     Where nobody can be told apart, everybody may fill the whole line.
     """
-    line = Line(max_waiting=10, max_caller_share=0.1)
+    queue = WaitingQueue(max_waiting=10, max_caller_share=0.1)
     for waiting in of("", 9):
-        line.add(waiting)
+        queue.add(waiting)
 
-    line.check_room("", 1, 6, retry_seconds=1.0, now=NOW)
+    queue.check_room("", 1, 6, retry_seconds=1.0, now=NOW)
 
 
 def test_a_share_forgets_the_abandoned() -> None:
     """
     Sentences that nobody waits for do not count against their caller.
     """
-    line = Line(max_waiting=10, max_caller_share=0.5)
+    queue = WaitingQueue(max_waiting=10, max_caller_share=0.5)
     gone = of("a", 5)
     for waiting in gone:
-        line.add(waiting)
+        queue.add(waiting)
         waiting.abandon()
 
-    line.check_room("a", 5, 30, retry_seconds=1.0, now=NOW)
+    queue.check_room("a", 5, 30, retry_seconds=1.0, now=NOW)
 
 
 def test_queue_forgets_the_abandoned() -> None:
     """
     The places of those who hung up while they waited are given to others.
     """
-    line = Line(max_waiting=2)
-    gone, here = sequence(7), sequence(7)
-    line.add(gone)
-    line.add(here)
+    queue = WaitingQueue(max_waiting=2)
+    gone, here = decode_request(7), decode_request(7)
+    queue.add(gone)
+    queue.add(here)
 
     gone.abandon()
-    line.check_room("", 1, 6, retry_seconds=1.0, now=NOW)
+    queue.check_room("", 1, 6, retry_seconds=1.0, now=NOW)
 
-    assert [here] == list(line)
+    assert [here] == list(queue)
 
 
 def test_call_larger_than_the_queue() -> None:
@@ -322,22 +322,22 @@ def test_call_larger_than_the_queue() -> None:
     A call that would not fit an empty line is told so, instead of being asked to come back.
     """
     with pytest.raises(OverLimit, match="sentences in one call: 4, the limit is 3"):
-        Line(max_waiting=3).check_room("", 4, 24, retry_seconds=1.0, now=NOW)
+        WaitingQueue(max_waiting=3).check_room("", 4, 24, retry_seconds=1.0, now=NOW)
 
 
 def test_limits_change() -> None:
     """
     New limits hold from the next call on, that of one caller's share too; nobody who waits is sent away.
     """
-    line = Line(max_waiting=10, max_caller_share=0.5)
+    queue = WaitingQueue(max_waiting=10, max_caller_share=0.5)
     for _ in range(3):
-        waiting = sequence(7)
+        waiting = decode_request(7)
         waiting.caller = "a"
-        line.add(waiting)
-    line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+        queue.add(waiting)
+    queue.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
 
-    line.limit(max_waiting=10, max_work=1000, max_overtaken=64, max_caller_share=0.3)
+    queue.limit(max_waiting=10, max_work=1000, max_overtaken=64, max_caller_share=0.3)
 
     with pytest.raises(QueueFull, match="30% of 10"):
-        line.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
-    assert 3 == len(line)
+        queue.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
+    assert 3 == len(queue)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as Items
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -39,7 +38,7 @@ class Waiting:
     future: Future[list[int]] = field(default_factory=Future)
 
 
-def choose(lengths: Items[int], limits: Limits) -> list[int]:
+def choose(lengths: Sequence[int], limits: Limits) -> list[int]:
     """Return the places of the sentences that make the next batch, longest first.
 
     Of all runs of similar length that hold the oldest sentence: the one with the most sentences, and of those
@@ -85,7 +84,7 @@ class DynamicBatcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, sentences: Items[Sentence]) -> list[Future[list[int]]]:
+    def submit(self, sentences: Sequence[Sentence]) -> list[Future[list[int]]]:
         """Queue the sentences of a call together; the futures bring the pieces of their translations."""
         now = time.monotonic()
         items = [Waiting(sentence, now) for sentence in sentences]

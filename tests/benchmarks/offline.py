@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ def measured(plan: Plan) -> dict[str, Any]:
 
 
 def _case(
-    plan: Plan, peer: sweep.Peer, fastest: Settings, sentences: Items[Sentence],
-    sample: Items[Sentence], cores: list[int], beam: int,
+    plan: Plan, peer: sweep.Peer, fastest: Settings, sentences: Sequence[Sentence],
+    sample: Sequence[Sentence], cores: list[int], beam: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Find the peer's best settings, then let both engines translate everything in turns."""
     settings, tried = sweep.batches(peer, fastest, sample, cores, beam, plan.count(3))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import sys
 import tempfile
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def _lines(source: str, target: str, count: int) -> tuple[list[Text], list[str]]
     return [Text(source, target, line) for line in lines[source]], lines[target]
 
 
-def _translated(engine: Worker, sentences: Items[Sentence], tokenizer: Path) -> list[str]:
+def _translated(engine: Worker, sentences: Sequence[Sentence], tokenizer: Path) -> list[str]:
     """Return texts, in the order given."""
     order = sorted(range(len(sentences)), key=lambda place: -len(sentences[place].ids))
     written = engine.call("translate", [sentences[place] for place in order])
@@ -112,7 +112,7 @@ def _translated(engine: Worker, sentences: Items[Sentence], tokenizer: Path) -> 
     return [texts[place] for place in range(len(sentences))]
 
 
-def _bleu(written: Items[list[str]], references: Items[str], kept: Items[bool]) -> dict[str, float]:
+def _bleu(written: Sequence[list[str]], references: Sequence[str], kept: Sequence[bool]) -> dict[str, float]:
     """Return BLEU of both over some of the sentences."""
     corpus_bleu = importlib.import_module("sacrebleu").corpus_bleu
     places = [place for place, is_kept in enumerate(kept) if is_kept]

@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ import grpc
 
 from dragoman import bundle
 from dragoman.config import DEFAULT_BUNDLE
-from dragoman.text.preparation import Preparation, Prepared
+from dragoman.text.preprocessing import PreparedSentence, Preprocessor
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from dragoman.v1 import translation_pb2 as pb
 from dragoman.v1.translation_pb2_grpc import (
@@ -76,15 +76,15 @@ class Service(TranslationServiceServicer):
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         self._engine, self._tokenizer = engine, tokenizer
-        self._preparation = Preparation(tokenizer, MAX_SOURCE_TOKENS)
+        self._preprocessor = Preprocessor(tokenizer, MAX_SOURCE_TOKENS)
 
     async def Translate(self, request: Any, context: Any) -> pb.TranslateResponse:  # noqa: N802 - gRPC's name
         """Translate the texts of a call together."""
         language = request.source_language_code
-        split = [self._preparation.split(text, language, with_pieces=False) for text in request.contents]
+        split = [self._preprocessor.split(text, language, with_spans=False) for text in request.contents]
         tag = self._tokenizer.tag_id(request.target_language_code)
         given = [
-            Sentence([tag, *one.ids, EOS_ID], 2 * (len(one.ids) + 2) + 10)
+            Sentence([tag, *one.tokens, EOS_ID], 2 * (len(one.tokens) + 2) + 10)
             for sentences in split
             for one in sentences
         ]
@@ -102,7 +102,7 @@ class Service(TranslationServiceServicer):
         )
         return reply
 
-    def _joined(self, text: str, sentences: Items[Prepared], written: Items[list[int]]) -> str:
+    def _joined(self, text: str, sentences: Sequence[PreparedSentence], written: Sequence[list[int]]) -> str:
         """Put the translations where the sentences stood."""
         parts: list[str] = []
         end = 0

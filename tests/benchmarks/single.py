@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def _case(plan: Plan, peer: sweep.Peer, texts: list[Text], cores: list[int]) -> 
     return {**case, "sweep": tried}
 
 
-def _latencies(server: Server, texts: Items[Text]) -> list[float]:
+def _latencies(server: Server, texts: Sequence[Text]) -> list[float]:
     """Return the milliseconds of each call."""
     found = []
     for text in texts:
@@ -83,7 +83,7 @@ def _latencies(server: Server, texts: Items[Text]) -> list[float]:
     return found
 
 
-def _figures(latencies: Items[float]) -> dict[str, float]:
+def _figures(latencies: Sequence[float]) -> dict[str, float]:
     return {
         "median": round(measure.percentile(latencies, 0.5), 2),
         "p95": round(measure.percentile(latencies, 0.95), 2),

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
-from collections.abc import Sequence as Items
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -64,7 +63,7 @@ def _started(start: Start) -> float:
         return server.startup_seconds
 
 
-def _memory(start: Start, texts: Items[Text]) -> list[float]:
+def _memory(start: Start, texts: Sequence[Text]) -> list[float]:
     """Return mebibytes after the first answer, and after each part of the requests."""
     size = -(-len(texts) // PARTS)
     with ExitStack() as stack:

@@ -27,12 +27,12 @@ from onnx import TensorProto, helper, numpy_helper
 from prometheus_client import CollectorRegistry
 
 from dragoman import bundle
-from dragoman.batching.decode_pool import Loop, Worker
+from dragoman.batching.decode_pool import DecodePool, DecodeWorker
+from dragoman.batching.decode_request import DecodeRequest
 from dragoman.batching.scheduler import Scheduler
-from dragoman.batching.sequence import Sequence
-from dragoman.batching.waiting_queue import Line
+from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.bundle import Bundle
-from dragoman.engine.model_runner import Runner
+from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import Sessions, open_sessions
 from dragoman.observability.metrics import Metrics
 from dragoman.text.tokenizer import Tokenizer
@@ -225,18 +225,18 @@ def _shares(plan: Plan, checked: Bundle) -> list[dict[str, Any]]:
     for rows in (1, 64):
         opened = open_sessions(checked, 1)
         encoder, decoder = _Timed(opened.encoder), _Timed(opened.decoder)
-        line = Line(max_waiting=10**9, max_work=10**9, max_overtaken=64)
-        runner = Runner(Sessions(encoder, decoder), checked.manifest.shape)
-        scheduler = Scheduler(line, max_running=rows, max_batch_tokens=32_768)
-        loop = Loop(line, [Worker(runner, scheduler)], Metrics(CollectorRegistry()))
-        loop.start()
+        queue = WaitingQueue(max_waiting=10**9, max_work=10**9, max_overtaken=64)
+        runner = ModelRunner(Sessions(encoder, decoder), checked.manifest.shape)
+        scheduler = Scheduler(queue, max_running=rows, max_batch_tokens=32_768)
+        pool = DecodePool(queue, [DecodeWorker(runner, scheduler)], Metrics(CollectorRegistry()))
+        pool.start()
         some = sentences if rows > 1 else sentences[: max(12, len(sentences) // 10)]
-        _written(loop, some)  # the system hands out memory slowly, once
+        _written(pool, some)  # the system hands out memory slowly, once
         encoder.seconds = decoder.seconds = 0.0
         began = time.perf_counter()
-        written = _written(loop, some)
+        written = _written(pool, some)
         whole = time.perf_counter() - began
-        loop.close()
+        pool.close()
         shares = {"encoder": encoder.seconds / whole, "decoder": decoder.seconds / whole}
         shares["python"] = 1 - sum(shares.values())
         found.append(
@@ -250,11 +250,13 @@ def _shares(plan: Plan, checked: Bundle) -> list[dict[str, Any]]:
     return found
 
 
-def _written(loop: Loop, sentences: list[corpus.Sentence]) -> int:
+def _written(pool: DecodePool, sentences: list[corpus.Sentence]) -> int:
     """Translate sentences, and return how many pieces are written."""
-    sequences = [Sequence(one.ids, max_tokens=one.limit, shift=0, wants_attention=False) for one in sentences]
-    loop.submit(sequences)
-    return sum(len(sequence.future.result().best.ids) for sequence in sequences)
+    requests = [
+        DecodeRequest(one.ids, max_tokens=one.limit, shift=0, wants_attention=False) for one in sentences
+    ]
+    pool.submit(requests)
+    return sum(len(decode_request.future.result().best.tokens) for decode_request in requests)
 
 
 def main() -> None:

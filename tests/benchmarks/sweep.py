@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as Items
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ class Peer:
         """Return the model that suits a compute type."""
         return self.folders["int8" if settings.compute_type.startswith("int8") else "float32"]
 
-    def worker(self, settings: Settings, cores: Items[int]) -> Worker:
+    def worker(self, settings: Settings, cores: Sequence[int]) -> Worker:
         """Start an engine with some settings on some cores."""
         arguments = self.folder(settings), self.tokenizer, settings
         return Worker(Theirs, *arguments, cores=cores, environment=KERNELS[settings.kernels])
@@ -49,7 +48,9 @@ def converted(plan: Plan, folder: Path) -> Peer:
     return Peer(folders, plan.bundle / bundle.TOKENIZER)
 
 
-def kernels(peer: Peer, sentences: Items[Sentence], rounds: int = 3) -> tuple[Settings, list[dict[str, Any]]]:
+def kernels(
+    peer: Peer, sentences: Sequence[Sentence], rounds: int = 3
+) -> tuple[Settings, list[dict[str, Any]]]:
     """Return the fastest compute type and kernels, and sentences a second of each, on one core."""
     few = sentences[:: max(1, len(sentences) // FIRST_SENTENCES)]
     tried: dict[Settings, float] = {}
@@ -61,7 +62,12 @@ def kernels(peer: Peer, sentences: Items[Sentence], rounds: int = 3) -> tuple[Se
 
 
 def batches(
-    peer: Peer, first: Settings, sentences: Items[Sentence], cores: Items[int], beam: int, rounds: int = 3
+    peer: Peer,
+    first: Settings,
+    sentences: Sequence[Sentence],
+    cores: Sequence[int],
+    beam: int,
+    rounds: int = 3,
 ) -> tuple[Settings, list[dict[str, Any]]]:
     """Return the fastest batch size and, of several cores, whether they share a batch or have one each.
 
@@ -77,7 +83,7 @@ def batches(
 
 
 def alone(
-    peer: Peer, sentences: Items[Sentence], cores: Items[int], rounds: int = 3
+    peer: Peer, sentences: Sequence[Sentence], cores: Sequence[int], rounds: int = 3
 ) -> tuple[Settings, list[dict[str, Any]]]:
     """Return the fastest settings in 8 bits for one sentence at a time, likewise."""
     tried: dict[Settings, float] = {}
@@ -89,8 +95,8 @@ def alone(
 
 
 def _measure(
-    peer: Peer, made: Settings, variants: Iterable[Settings], sentences: Items[Sentence],
-    cores: Items[int], beam: int, rounds: int,
+    peer: Peer, made: Settings, variants: Iterable[Settings], sentences: Sequence[Sentence],
+    cores: Sequence[int], beam: int, rounds: int,
 ) -> dict[Settings, float]:  # fmt: skip
     """Return sentences a second of some batch sizes of one engine; none where the library has no such kernels."""
     try:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator
-from collections.abc import Sequence as Items
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def convert(checkpoint: Path, served: Path, folder: Path, quantization: str = "i
     return target
 
 
-def batches(sentences: Items[Sentence], settings: Settings) -> Iterator[list[int]]:
+def batches(sentences: Sequence[Sentence], settings: Settings) -> Iterator[list[int]]:
     """Cut sentences, given longest first, as `max_batch_size` and `batch_type` of `translate_batch` do.
 
     Done here so that each batch has a limit of its own: the library knows one for all, and the sentences
@@ -89,7 +88,7 @@ class Theirs:
     def __init__(self, folder: Path, tokenizer: Path, settings: Settings) -> None:
         ctranslate2 = importlib.import_module("ctranslate2")
         pieces = Tokenizer.from_file(tokenizer)
-        self._pieces = [pieces.piece(id_) for id_ in range(pieces.num_pieces)]
+        self._pieces = [pieces.piece(id_) for id_ in range(pieces.vocabulary_size)]
         self._ids = {piece: id_ for id_, piece in enumerate(self._pieces)}
         self._translator: Any = ctranslate2.Translator(
             str(folder), compute_type=settings.compute_type,
@@ -97,7 +96,7 @@ class Theirs:
         )  # fmt: skip
         self.settings = settings
 
-    def run(self, sentences: Items[Sentence], beam: int = 1) -> list[list[int]]:
+    def run(self, sentences: Sequence[Sentence], beam: int = 1) -> list[list[int]]:
         """Translate some sentences, in one batch if they fit; return the pieces of each, without the end."""
         results = self._translator.translate_batch(
             self._tokens(sentences), beam_size=beam,
@@ -107,7 +106,7 @@ class Theirs:
         return self._written(sentences, results)
 
     def translate(
-        self, sentences: Items[Sentence], beam: int = 1, settings: Settings | None = None
+        self, sentences: Sequence[Sentence], beam: int = 1, settings: Settings | None = None
     ) -> list[list[int]]:
         """Translate sentences, given longest first, in batches; all workers have something to do."""
         groups = [
@@ -126,14 +125,14 @@ class Theirs:
         return written
 
     def timed(
-        self, sentences: Items[Sentence], beam: int = 1, settings: Settings | None = None
+        self, sentences: Sequence[Sentence], beam: int = 1, settings: Settings | None = None
     ) -> tuple[float, int]:
         """Return how long some sentences take, and how many pieces are written."""
         began = time.perf_counter()
         written = self.translate(sentences, beam, settings)
         return time.perf_counter() - began, sum(map(len, written))
 
-    def ending(self, sentences: Items[Sentence]) -> list[bool]:
+    def ending(self, sentences: Sequence[Sentence]) -> list[bool]:
         """Tell which sentences come to an end, rather than to their limit."""
         order = sorted(range(len(sentences)), key=lambda place: -len(sentences[place].ids))
         written = self.translate([sentences[place] for place in order])
@@ -142,7 +141,7 @@ class Theirs:
         }
         return [ends[place] for place in range(len(sentences))]
 
-    def force(self, sentences: Items[Sentence], pieces: int) -> float:
+    def force(self, sentences: Sequence[Sentence], pieces: int) -> float:
         """Return the seconds to write exactly so many pieces for each sentence, and its end."""
         tokens = self._tokens(sentences)
         began = time.perf_counter()
@@ -155,10 +154,10 @@ class Theirs:
         """Give back its memory."""
         self._translator.unload_model()
 
-    def _tokens(self, sentences: Items[Sentence]) -> list[list[str]]:
+    def _tokens(self, sentences: Sequence[Sentence]) -> list[list[str]]:
         return [[self._pieces[id_] for id_ in given.ids] for given in sentences]
 
-    def _written(self, sentences: Items[Sentence], results: Items[Any]) -> list[list[int]]:
+    def _written(self, sentences: Sequence[Sentence], results: Sequence[Any]) -> list[list[int]]:
         """Return ids; a sentence of a batch with longer ones may have passed its own limit."""
         return [
             [self._ids[piece] for piece in result.hypotheses[0][: given.limit]]

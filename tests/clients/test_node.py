@@ -23,7 +23,7 @@ def told() -> dict[str, Any]:
 
     async def ask() -> tuple[str, str]:
         async with running() as server:
-            return server.served.bundle.full_name, await asyncio.to_thread(run, program, server)
+            return server.registry.bundle.full_name, await asyncio.to_thread(run, program, server)
 
     name, said = asyncio.run(ask())
     return {"name": name, **json.loads(said)}

@@ -42,8 +42,10 @@ def sentence(tokenizer: Tokenizer, language: str, pieces: int, rng: random.Rando
     text = ""
     while True:
         longer = f"{text} {rng.choice(words)}".strip()
-        if len(tokenizer.encode(longer).ids) > pieces:
-            short = [word for word in words if len(tokenizer.encode(f"{text} {word}".strip()).ids) == pieces]
+        if len(tokenizer.encode(longer).tokens) > pieces:
+            short = [
+                word for word in words if len(tokenizer.encode(f"{text} {word}".strip()).tokens) == pieces
+            ]
             return f"{text} {rng.choice(short)}".strip() if short else text or words[0]
         text = longer
 

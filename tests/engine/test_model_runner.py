@@ -11,7 +11,7 @@ from dragoman import bundle
 from dragoman.config import DEFAULT_BUNDLE
 from dragoman.engine import model_runner as engine
 from dragoman.engine.cache import Float, close_gaps
-from dragoman.engine.model_runner import Runner
+from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import Binding, Sessions, open_sessions
 from dragoman.text.tokenizer import BOS_ID, EOS_ID
 
@@ -32,7 +32,7 @@ def sentence(chooser: random.Random) -> list[int]:
 
 def alone(sessions: Sessions, source: list[int], pieces: list[int]) -> list[Float]:
     """Return what a sentence with no neighbour says at each step, given the pieces before."""
-    runner = Runner(sessions, SHAPE)
+    runner = ModelRunner(sessions, SHAPE)
     runner.join([source])
     return [runner.step([piece], num_top=0).log_probabilities[0].copy() for piece in pieces]
 
@@ -43,7 +43,7 @@ def test_rows_come_and_go(sessions: Sessions, monkeypatch: pytest.MonkeyPatch, k
     Rows join, leave and grow, caches move and shrink, beams and greedy take turns: not one bit changes.
     """
     monkeypatch.setattr(engine, "MAX_BINDINGS", kept)
-    chooser, runner = random.Random(6), Runner(sessions, SHAPE)
+    chooser, runner = random.Random(6), ModelRunner(sessions, SHAPE)
     rows: list[tuple[list[int], list[int], list[Float]]] = []  # source, pieces read, what was said
     done: list[tuple[list[int], list[int], list[Float]]] = []
     for _ in range(60):
@@ -74,7 +74,7 @@ def test_what_lies_where_it_lay_is_not_told_again(
     """
     Sentences that come and go in the room that is there cost the runtime no new addresses.
     """
-    runner, told = Runner(sessions, SHAPE), []
+    runner, told = ModelRunner(sessions, SHAPE), []
     binding = sessions.decoder.io_binding
 
     def tell() -> Binding:

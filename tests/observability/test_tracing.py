@@ -95,7 +95,7 @@ async def test_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
         metadata = (("authorization", "Bearer hunter2"), ("x-request-id", "hunter2"))
         reply = await server.stub.Translate(request("Zanzibar sleeps.", "Late."), metadata=metadata)
         call, stages = of_call(collector.wait_for(5))
-        model = server.served.bundle.full_name
+        model = server.registry.bundle.full_name
 
     assert {
         "rpc.system.name": "grpc", "rpc.method": f"{SERVICE}/Translate", "rpc.response.status_code": "OK",

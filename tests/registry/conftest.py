@@ -7,19 +7,19 @@ import pytest
 from dragoman.bundle import Bundle
 from dragoman.config import Settings
 from dragoman.observability.metrics import Metrics
-from dragoman.registry.model_registry import Model, Served
+from dragoman.registry.model_registry import LoadedModel, ModelRegistry
 from dragoman.text.tokenizer import Tokenizer
 from tests.fakes import make_model
 
-Load = Callable[[Bundle], Model]
+Load = Callable[[Bundle], LoadedModel]
 
 
 @pytest.fixture
 def load(tokenizer: Tokenizer, metrics: Metrics) -> Iterator[Load]:
     """Return what makes a model of a bundle, whose engine repeats the source."""
-    made: list[Model] = []
+    made: list[LoadedModel] = []
 
-    def make(bundle: Bundle) -> Model:
+    def make(bundle: Bundle) -> LoadedModel:
         made.append(make_model(bundle, tokenizer, metrics))
         return made[-1]
 
@@ -29,6 +29,6 @@ def load(tokenizer: Tokenizer, metrics: Metrics) -> Iterator[Load]:
 
 
 @pytest.fixture
-def served(metrics: Metrics) -> Served:
+def registry(metrics: Metrics) -> ModelRegistry:
     """Return a server without models."""
-    return Served(Settings(), metrics, loops=1, threads=1, cores=1.0, kernel_set="none")
+    return ModelRegistry(Settings(), metrics, num_workers=1, threads=1, cores=1.0, kernel_set="none")

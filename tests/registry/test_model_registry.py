@@ -8,25 +8,25 @@ import pytest
 from dragoman.bundle import Bundle
 from dragoman.config import Settings
 from dragoman.errors import NotServed, OverLimit, Unavailable
-from dragoman.registry.model_registry import Served
-from tests.fakes import sequence
+from dragoman.registry.model_registry import ModelRegistry
+from tests.fakes import decode_request
 from tests.registry.conftest import Load
 from tests.registry.test_versions import bundles
 
 
 @pytest.fixture
-def three(served: Served, load: Load, default_bundle: Bundle) -> Iterator[Served]:
+def three(registry: ModelRegistry, load: Load, default_bundle: Bundle) -> Iterator[ModelRegistry]:
     """Return a server of a@2, a@1 and b@5."""
-    served.exchange([load(bundle) for bundle in bundles(default_bundle, "a@2 a@1 b@5")])
-    yield served
-    served.close()
+    registry.exchange([load(bundle) for bundle in bundles(default_bundle, "a@2 a@1 b@5")])
+    yield registry
+    registry.close()
 
 
 class TestPick:
     @pytest.mark.parametrize(
         ("wanted", "answers"), [("", "a@2"), ("a", "a@2"), ("a@1", "a@1"), ("a@2", "a@2"), ("b", "b@5")]
     )
-    def test_found(self, three: Served, wanted: str, answers: str) -> None:
+    def test_found(self, three: ModelRegistry, wanted: str, answers: str) -> None:
         """
         No name is the default name, and no version the newest.
         """
@@ -43,7 +43,7 @@ class TestPick:
             ("b@1", "VERSION_NOT_SERVED"),
         ],
     )
-    def test_not_served(self, three: Served, wanted: str, reason: str) -> None:
+    def test_not_served(self, three: ModelRegistry, wanted: str, reason: str) -> None:
         """
         What is not served is refused with the list of what is.
         """
@@ -54,7 +54,7 @@ class TestPick:
 
 
 class TestUsing:
-    def test_counts(self, three: Served) -> None:
+    def test_counts(self, three: ModelRegistry) -> None:
         """
         A model knows how many calls run on it, also when one fails.
         """
@@ -69,7 +69,7 @@ class TestUsing:
 
 
 class TestExchange:
-    def test_new_calls_go_to_the_new(self, three: Served, load: Load, default_bundle: Bundle) -> None:
+    def test_new_calls_go_to_the_new(self, three: ModelRegistry, load: Load, default_bundle: Bundle) -> None:
         """
         A call keeps the model it began on; the next one gets the new version.
         """
@@ -82,7 +82,7 @@ class TestExchange:
             with pytest.raises(NotServed):
                 three.pick("a@2")
 
-    def test_series_follow(self, three: Served, load: Load, default_bundle: Bundle) -> None:
+    def test_series_follow(self, three: ModelRegistry, load: Load, default_bundle: Bundle) -> None:
         """
         A version is shown from the exchange on, and until it is closed; then its series are gone.
         """
@@ -100,7 +100,7 @@ class TestExchange:
         assert ((None, None), (1.0, 0.5)) == (shown("a@2"), shown("a@3"))
 
     def test_series_of_a_replaced_version_stay(
-        self, three: Served, load: Load, default_bundle: Bundle
+        self, three: ModelRegistry, load: Load, default_bundle: Bundle
     ) -> None:
         """
         The same version with other content takes the series over.
@@ -112,12 +112,14 @@ class TestExchange:
 
         assert 1.0 == three.metrics.registry.get_sample_value("dragoman_model_info", {"model": "a@2"})
 
-    def test_retired_is_closed_and_forgotten(self, three: Served, load: Load, default_bundle: Bundle) -> None:
+    def test_retired_is_closed_and_forgotten(
+        self, three: ModelRegistry, load: Load, default_bundle: Bundle
+    ) -> None:
         """
         A retired version takes no more sentences, and its engine is gone although somebody holds its translator.
         """
         [old] = three.exchange(three.models[1:])
-        engine = weakref.ref(old.loop.workers[0].runner)
+        engine = weakref.ref(old.pool.workers[0].runner)
         translator = old.translator
 
         three.retire(old)
@@ -126,10 +128,10 @@ class TestExchange:
         assert engine() is None
         assert translator is not None
         with pytest.raises(Unavailable):
-            old.loop.submit([sequence(7)])
+            old.pool.submit([decode_request(7)])
 
 
-def test_limits_change_while_it_runs(three: Served) -> None:
+def test_limits_change_while_it_runs(three: ModelRegistry) -> None:
     """
     New limits on who waits hold from the next call on, for every version.
     """
@@ -137,14 +139,14 @@ def test_limits_change_while_it_runs(three: Served) -> None:
 
     for model in three.models:
         with pytest.raises(OverLimit, match="sentences in one call: 2, the limit is 1"):
-            model.loop.submit([sequence(7), sequence(8)])
+            model.pool.submit([decode_request(7), decode_request(8)])
 
 
-def test_engines_add_up(three: Served) -> None:
+def test_engines_add_up(three: ModelRegistry) -> None:
     """
     What several versions have waiting and running is shown as one sum.
     """
-    first, second, _ = (model.loop for model in three.models)
+    first, second, _ = (model.pool for model in three.models)
     metrics = [three.metrics.of_one_engine() for _ in (first, second)]
     for each, value in zip(metrics, (5, 3), strict=True):
         each.queue_depth[0].set(value)

@@ -15,7 +15,7 @@ from dragoman.bundle import WEIGHTS, Bundle
 from dragoman.config import Settings
 from dragoman.errors import ConfigError
 from dragoman.registry import repository
-from dragoman.registry.model_registry import Model, Served
+from dragoman.registry.model_registry import LoadedModel, ModelRegistry
 from dragoman.registry.reloader import Reloader
 from tests.bundles import write_hollow
 from tests.registry.conftest import Load
@@ -26,11 +26,11 @@ PATIENCE = 10.0  # seconds; a bound, not an expectation
 class Server:
     """A server whose settings and bundles a test may change."""
 
-    def __init__(self, served: Served, load: Load, folder: Path) -> None:
-        self.served, self.load = served, load
+    def __init__(self, registry: ModelRegistry, load: Load, folder: Path) -> None:
+        self.registry, self.load = registry, load
         self.wanted: dict[str, Any] = {"bundle": folder, "reload_seconds": 0.02}
-        self.served.settings = self.read()
-        self.served.exchange(repository.find(self.read(), [], load).models)
+        self.registry.settings = self.read()
+        self.registry.exchange(repository.scan(self.read(), [], load).models)
 
     def read(self) -> Settings:
         """Return the settings as they are written, or raise what is wrong with them."""
@@ -41,18 +41,18 @@ class Server:
     def count(self, result: str) -> float:
         """Return how many reloads had a result."""
         labels = {"result": result}
-        return self.served.metrics.registry.get_sample_value("dragoman_reloads_total", labels) or 0.0
+        return self.registry.metrics.registry.get_sample_value("dragoman_reloads_total", labels) or 0.0
 
     @property
     def is_well(self) -> bool:
         """Tell whether the last reload refused nothing."""
-        value = self.served.metrics.registry.get_sample_value("dragoman_last_reload_successful")
+        value = self.registry.metrics.registry.get_sample_value("dragoman_last_reload_successful")
         return value == 1.0
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Reloader]:
         """Watch for a while."""
-        reloader = Reloader(self.served, self.load, self.read)
+        reloader = Reloader(self.registry, self.load, self.read)
         running = asyncio.create_task(reloader.run())
         yield reloader
         reloader.stop()
@@ -67,9 +67,9 @@ def folder(tmp_path: Path, default_bundle: Bundle) -> Path:
 
 
 @pytest.fixture
-def server(served: Served, load: Load, folder: Path) -> Server:
+def server(registry: ModelRegistry, load: Load, folder: Path) -> Server:
     """Return a server of that directory."""
-    return Server(served, load, folder)
+    return Server(registry, load, folder)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -81,7 +81,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 def serving(server: Server) -> list[str]:
     """Return what answers new calls."""
-    return [model.full_name for model in server.served.models]
+    return [model.full_name for model in server.registry.models]
 
 
 class TestModels:
@@ -90,16 +90,16 @@ class TestModels:
         A new version is found without being told of; the old one is closed once its last call is done.
         """
         async with server.watching():
-            with server.served.using("") as old:
+            with server.registry.using("") as old:
                 write_hollow(folder / "2", default_bundle, "a@2")
                 await until(lambda: serving(server) == ["a@2"])
                 await asyncio.sleep(0.1)
-                assert old.loop.workers
+                assert old.pool.workers
 
             await until(lambda: server.count("model_retired"))
 
-        assert [] == server.served.retiring
-        assert [] == old.loop.workers
+        assert [] == server.registry.retiring
+        assert [] == old.pool.workers
         assert (1, 1, 0) == tuple(server.count(f"model_{what}") for what in ("loaded", "retired", "refused"))
         assert server.is_well
 
@@ -133,7 +133,7 @@ class TestModels:
         What is still being written is left alone until two looks find the same.
         """
         server.wanted["reload_seconds"] = 0.2
-        server.served.configure(server.read())
+        server.registry.configure(server.read())
         whole = write_hollow(folder / ".aside", default_bundle, "a@2", "x" * 100)
         (folder / "2").mkdir()
         async with server.watching():
@@ -164,19 +164,19 @@ class TestModels:
         """
         server.wanted["retire_seconds"] = 0.1
         async with server.watching() as reloader:
-            with server.served.using("") as old:
+            with server.registry.using("") as old:
                 write_hollow(folder / "2", default_bundle, "a@2")
                 reloader.ask()
-                await until(lambda: not server.served.retiring and serving(server) == ["a@2"])
+                await until(lambda: not server.registry.retiring and serving(server) == ["a@2"])
 
-                assert [] == old.loop.workers
+                assert [] == old.pool.workers
 
     async def test_on_request_only(self, server: Server, folder: Path, default_bundle: Bundle) -> None:
         """
         With an interval of 0 nobody looks before being asked.
         """
         server.wanted["reload_seconds"] = 0.0
-        server.served.configure(server.read())
+        server.registry.configure(server.read())
         async with server.watching() as reloader:
             write_hollow(folder / "2", default_bundle, "a@2")
             await asyncio.sleep(0.2)
@@ -186,20 +186,20 @@ class TestModels:
             await until(lambda: serving(server) == ["a@2"])
 
     async def test_stopped_while_it_loads(
-        self, served: Served, load: Load, folder: Path, default_bundle: Bundle
+        self, registry: ModelRegistry, load: Load, folder: Path, default_bundle: Bundle
     ) -> None:
         """
         A version that is loaded when the server stops is closed, not taken over.
         """
-        made: list[Model] = []
+        made: list[LoadedModel] = []
         is_stopping = threading.Event()
 
-        def slow(bundle: Bundle) -> Model:
+        def slow(bundle: Bundle) -> LoadedModel:
             made.append(load(bundle))
             assert bundle.manifest.version == "1" or is_stopping.wait(PATIENCE)
             return made[-1]
 
-        server = Server(served, slow, folder)
+        server = Server(registry, slow, folder)
         async with server.watching() as reloader:
             write_hollow(folder / "2", default_bundle, "a@2")
             reloader.ask()
@@ -208,7 +208,7 @@ class TestModels:
             is_stopping.set()
 
         assert ["a@1"] == serving(server)
-        assert [] == made[-1].loop.workers
+        assert [] == made[-1].pool.workers
 
     async def test_unexpected_failure(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
         """
@@ -238,7 +238,7 @@ class TestSettings:
             reloader.ask()
             await until(lambda: server.count("settings_changed"))
 
-        assert (3, 50051) == (server.served.settings.max_texts, server.served.settings.port)
+        assert (3, 50051) == (server.registry.settings.max_texts, server.registry.settings.port)
         assert "settings changed: max_texts: 256 -> 3" in caplog.text
         assert "port: 50051 -> 7 takes effect when the server is started anew" in caplog.text
 
@@ -246,12 +246,12 @@ class TestSettings:
         """
         What cannot be read leaves the old settings in use, and is logged with the reason.
         """
-        before = server.served.settings
+        before = server.registry.settings
         async with server.watching() as reloader:
             server.wanted["error"] = ConfigError("settings file x: max_texts='none': not a whole number")
             reloader.ask()
             await until(lambda: server.count("settings_refused"))
 
-        assert before is server.served.settings
+        assert before is server.registry.settings
         assert "max_texts='none': not a whole number" in caplog.text
         assert not server.is_well

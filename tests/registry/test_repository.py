@@ -12,25 +12,25 @@ from dragoman.bundle import MANIFEST, WEIGHTS, Bundle
 from dragoman.config import Settings
 from dragoman.errors import BundleError, ConfigError
 from dragoman.registry import repository
-from dragoman.registry.model_registry import Model
-from dragoman.registry.repository import Found, folders, watched
+from dragoman.registry.model_registry import LoadedModel
+from dragoman.registry.repository import ScanResult, bundle_folders, inputs_fingerprint
 from tests.bundles import write_hollow
 from tests.registry.conftest import Load
 
-Find = Callable[..., Found]
+Find = Callable[..., ScanResult]
 
 
 @pytest.fixture
-def find(tmp_path: Path, load: Load) -> Find:
+def scan(tmp_path: Path, load: Load) -> Find:
     """Return a look into the test's directory, with some settings and what is loaded."""
 
-    def look(present: list[Model] | None = None, load: Load = load, **settings: object) -> Found:
-        return repository.find(Settings(bundle=tmp_path, **settings), present or [], load)  # type: ignore[arg-type]
+    def look(present: list[LoadedModel] | None = None, load: Load = load, **settings: object) -> ScanResult:
+        return repository.scan(Settings(bundle=tmp_path, **settings), present or [], load)  # type: ignore[arg-type]
 
     return look
 
 
-def names(found: Found) -> list[str]:
+def names(found: ScanResult) -> list[str]:
     """Return what would serve."""
     return [model.full_name for model in found.models]
 
@@ -43,7 +43,7 @@ class TestFolders:
         write_hollow(tmp_path, default_bundle, "a@1")
         write_hollow(tmp_path / "inside", default_bundle, "a@2")
 
-        assert [tmp_path] == folders(tmp_path)
+        assert [tmp_path] == bundle_folders(tmp_path)
 
     def test_subdirectories(self, tmp_path: Path, default_bundle: Bundle) -> None:
         """
@@ -55,7 +55,7 @@ class TestFolders:
         (tmp_path / "notes.txt").write_text("no bundle")
         (tmp_path / "link").symlink_to("..2024")
 
-        assert [tmp_path / name for name in ("link", "one", "two")] == folders(tmp_path)
+        assert [tmp_path / name for name in ("link", "one", "two")] == bundle_folders(tmp_path)
 
     @pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
     def test_nothing(self, tmp_path: Path, name: str) -> None:
@@ -65,67 +65,67 @@ class TestFolders:
         (tmp_path / "empty").mkdir()
         (tmp_path / "file").write_text("")
 
-        assert [tmp_path / name] == folders(tmp_path / name)
+        assert [tmp_path / name] == bundle_folders(tmp_path / name)
 
 
 class TestFind:
-    def test_newest(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_newest(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         Of what a directory offers, as many of the newest versions are loaded as are to be kept.
         """
         for version in ("1", "2", "10"):
             write_hollow(tmp_path / version, default_bundle, f"a@{version}")
 
-        assert ["a@10"] == names(find())
-        assert ["a@10", "a@2"] == names(find(keep_versions=2))
+        assert ["a@10"] == names(scan())
+        assert ["a@10", "a@2"] == names(scan(keep_versions=2))
 
-    def test_present_models_are_kept(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_present_models_are_kept(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         What is loaded is not loaded again, also if its directory has another name now.
         """
         write_hollow(tmp_path / "one", default_bundle, "a@1")
-        present = find().models
+        present = scan().models
         (tmp_path / "one").rename(tmp_path / "uno")
 
-        assert present == find(present).models
+        assert present == scan(present).models
 
-    def test_other_content(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_other_content(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         The same version with other content is another model.
         """
         write_hollow(tmp_path, default_bundle, "a@1")
-        [old] = find().models
+        [old] = scan().models
         write_hollow(tmp_path, default_bundle, "a@1", "changed")
 
-        [new] = find([old]).models
+        [new] = scan([old]).models
 
         assert old is not new
         assert old.full_name == new.full_name
 
-    def test_spoilt_version_is_refused(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_spoilt_version_is_refused(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         A version that is not whole is refused in one line, and taken when it is.
         """
         write_hollow(tmp_path / "1", default_bundle, "a@1")
-        present = find().models
+        present = scan().models
         weights = write_hollow(tmp_path / "2", default_bundle, "a@2") / WEIGHTS
         content = weights.read_bytes()
         weights.write_bytes(content[:-1])
 
-        spoilt = find(present)
+        spoilt = scan(present)
 
         assert present == spoilt.models
         [error] = spoilt.refused
         assert f"bundle {tmp_path / '2'}: weights.bin is truncated or altered" in str(error)
         weights.write_bytes(content)
-        assert ["a@2"] == names(find(present))
+        assert ["a@2"] == names(scan(present))
 
-    def test_beyond_the_limits(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_beyond_the_limits(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         A bundle with a file that is too large, or that nobody ever writes, is refused as it is, and what serves goes on.
         """
         write_hollow(tmp_path / "1", default_bundle, "a@1")
-        present = find().models
+        present = scan().models
         large, endless = (
             write_hollow(tmp_path / version, default_bundle, f"a@{version}") for version in "23"
         )
@@ -134,80 +134,80 @@ class TestFind:
         (endless / WEIGHTS).unlink()
         os.mkfifo(endless / WEIGHTS)
 
-        found = find(present, max_bundle_file_bytes=10_000)
+        found = scan(present, max_bundle_file_bytes=10_000)
 
         assert present == found.models
         said = sorted(map(str, found.refused))
         assert "weights.bin: 1,048,576 bytes, the limit is 10,000" in said[0]
         assert "weights.bin: not a regular file" in said[1]
 
-    def test_spoilt_in_place(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_spoilt_in_place(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         What was loaded goes on although its directory is spoilt, and no older version takes its place.
         """
         write_hollow(tmp_path / "1", default_bundle, "a@1")
         write_hollow(tmp_path / "2", default_bundle, "a@2")
-        present = find().models
+        present = scan().models
         (tmp_path / "2" / WEIGHTS).unlink()
 
-        found = find(present)
+        found = scan(present)
 
         assert present == found.models
         assert 1 == len(found.refused)
 
-    def test_removed(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_removed(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         A version whose directory is gone makes way for the next older one; the last of all does not.
         """
         for version in ("1", "2"):
             write_hollow(tmp_path / version, default_bundle, f"a@{version}")
-        present = find().models
+        present = scan().models
         shutil.rmtree(tmp_path / "2")
 
-        older = find(present)
+        older = scan(present)
 
         assert ["a@1"] == names(older)
         shutil.rmtree(tmp_path / "1")
-        nothing = find(older.models)
+        nothing = scan(older.models)
         assert ([], 1) == (nothing.models, len(nothing.refused))
 
-    def test_cannot_be_loaded(self, find: Find, tmp_path: Path, default_bundle: Bundle, load: Load) -> None:
+    def test_cannot_be_loaded(self, scan: Find, tmp_path: Path, default_bundle: Bundle, load: Load) -> None:
         """
         A whole bundle that cannot run, for whatever reason, is refused; the newest that can run serves.
         """
         for version in ("1", "2", "3"):
             write_hollow(tmp_path / version, default_bundle, f"a@{version}")
 
-        def choosy(offer: Bundle) -> Model:
-            if offer.manifest.version == "3":
+        def choosy(candidate: Bundle) -> LoadedModel:
+            if candidate.manifest.version == "3":
                 raise MemoryError("no room\nfor this one")
-            return load(offer)
+            return load(candidate)
 
-        found = find(load=choosy, keep_versions=2)
+        found = scan(load=choosy, keep_versions=2)
 
         assert ["a@2", "a@1"] == names(found)
         assert [f"bundle {tmp_path / '3'}: cannot be loaded: no room"] == [str(e) for e in found.refused]
 
     def test_changed_while_it_was_loaded(
-        self, find: Find, tmp_path: Path, default_bundle: Bundle, load: Load
+        self, scan: Find, tmp_path: Path, default_bundle: Bundle, load: Load
     ) -> None:
         """
         What was loaded must be what was checked: a bundle that is written to meanwhile is refused, and closed.
         """
         write_hollow(tmp_path, default_bundle, "a@1")
-        loaded: list[Model] = []
+        loaded: list[LoadedModel] = []
 
-        def disturbed(offer: Bundle) -> Model:
+        def disturbed(candidate: Bundle) -> LoadedModel:
             (tmp_path / WEIGHTS).write_text("another weight")
-            loaded.append(load(offer))
+            loaded.append(load(candidate))
             return loaded[0]
 
-        found = find(load=disturbed)
+        found = scan(load=disturbed)
 
         assert ([], "changed while it was loaded") == (found.models, str(found.refused[0])[-27:])
-        assert [] == loaded[0].loop.workers
+        assert [] == loaded[0].pool.workers
 
-    def test_two_of_one_version(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_two_of_one_version(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         A copy in another directory is the same model; other content under the same version is refused.
         """
@@ -215,26 +215,26 @@ class TestFind:
             write_hollow(tmp_path / name, default_bundle, "a@1")
         write_hollow(tmp_path / "c", default_bundle, "a@1", "changed")
 
-        found = find(keep_versions=9)
+        found = scan(keep_versions=9)
 
         assert ["a@1"] == names(found)
         [error] = found.refused
         assert isinstance(error, BundleError)
         assert str(error) == f"bundle {tmp_path / 'c'}: a@1 is another model in {tmp_path / 'a'}"
 
-    def test_second_name_needs_a_default(self, find: Find, tmp_path: Path, default_bundle: Bundle) -> None:
+    def test_second_name_needs_a_default(self, scan: Find, tmp_path: Path, default_bundle: Bundle) -> None:
         """
         A second name is not served before somebody has said which name is the default; nothing changes till then.
         """
         write_hollow(tmp_path / "a", default_bundle, "a@1")
-        present = find().models
+        present = scan().models
         write_hollow(tmp_path / "b", default_bundle, "b@1")
 
-        ambiguous = find(present)
+        ambiguous = scan(present)
 
         assert [] == ambiguous.models
         assert isinstance(ambiguous.refused[0], ConfigError)
-        assert ["a@1", "b@1"] == names(find(present, default_model="a"))
+        assert ["a@1", "b@1"] == names(scan(present, default_model="a"))
 
 
 class TestWatched:
@@ -256,12 +256,12 @@ class TestWatched:
         """
         folder = write_hollow(tmp_path / "models" / "one", default_bundle, "a@1")
         settings = Settings(bundle=folder.parent)
-        before = watched(settings)
-        assert before == watched(settings)
+        before = inputs_fingerprint(settings)
+        assert before == inputs_fingerprint(settings)
 
         change(folder)
 
-        assert before != watched(settings)
+        assert before != inputs_fingerprint(settings)
 
     def test_sees_a_link_turn(self, tmp_path: Path, default_bundle: Bundle) -> None:
         """
@@ -272,15 +272,15 @@ class TestWatched:
         (tmp_path / "now").symlink_to("one")
         (tmp_path / "settings.toml").write_text("max_texts = 1")
         settings = Settings(bundle=tmp_path / "now", config=str(tmp_path / "settings.toml"))
-        states = [watched(settings)]
+        states = [inputs_fingerprint(settings)]
 
         (tmp_path / "next").symlink_to("two")
         (tmp_path / "next").rename(tmp_path / "now")
-        states.append(watched(settings))
+        states.append(inputs_fingerprint(settings))
         (tmp_path / "settings.toml").write_text("max_texts = 22")
-        states.append(watched(settings))
+        states.append(inputs_fingerprint(settings))
         (tmp_path / "settings.toml").unlink()
-        states.append(watched(settings))
+        states.append(inputs_fingerprint(settings))
 
         assert 4 == len(set(states))
 

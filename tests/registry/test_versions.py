@@ -45,7 +45,7 @@ def test_any_version_has_a_place(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "keep", "default", "selected"),
+    ("candidates", "keep", "default", "selected"),
     [
         ("a@1", 1, "", "a@1"),
         ("a@1 a@2 a@10", 1, "", "a@10"),
@@ -57,28 +57,28 @@ def test_any_version_has_a_place(version: str) -> None:
         ("", 1, "a", ""),
     ],
 )
-def test_select(default_bundle: Bundle, offered: str, keep: int, default: str, selected: str) -> None:
+def test_select(default_bundle: Bundle, candidates: str, keep: int, default: str, selected: str) -> None:
     """
     The newest versions of each name serve, the default name first.
     """
-    found = select(bundles(default_bundle, offered), keep, default)
+    found = select(bundles(default_bundle, candidates), keep, default)
 
     assert selected.split() == [bundle.full_name for bundle in found]
 
 
 @pytest.mark.parametrize(
-    ("offered", "default", "said"),
+    ("candidates", "default", "said"),
     [
         ("a@1 b@1", "", "models a, b: default_model must say which answers who names none"),
         ("a@1 b@1", "c", "default_model=c: there is no such model; there are a, b"),
     ],
 )
-def test_no_default(default_bundle: Bundle, offered: str, default: str, said: str) -> None:
+def test_no_default(default_bundle: Bundle, candidates: str, default: str, said: str) -> None:
     """
     Of several names one must be the default; which one is never guessed.
     """
     with pytest.raises(ConfigError, match=said):
-        select(bundles(default_bundle, offered), 1, default)
+        select(bundles(default_bundle, candidates), 1, default)
 
 
 def bundles(like: Bundle, names: str) -> list[Bundle]:

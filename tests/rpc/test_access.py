@@ -256,7 +256,7 @@ class TestSilence:
                     await call()
                 except grpc.aio.AioRpcError as error:
                     said.append(str(error) + str(error.trailing_metadata()))
-            server.served.loop.submit = lambda sequences: 1 / 0  # type: ignore[method-assign, assignment]
+            server.registry.pool.submit = lambda requests: 1 / 0  # type: ignore[method-assign, assignment]
             said.append(str((await refused(stub.Translate(good, metadata=bearer(key))))[3]))
             told = [_told(record) for record in caplog.records]  # here, for a stack holds parts of the server
             key_file.write_text(json.dumps({"version": 1, "keys": [{"id": key, "sha256": key}]}))

@@ -80,7 +80,7 @@ async def test_a_line_for_each_call(server: Running, written: StringIO) -> None:
     assert 0 < line.pop("seconds") < 10
     assert {
         "level": "info", "logger": "dragoman.rpc.access_log", "message": "call", "method": f"{SERVICE}/Translate",
-        "code": "OK", "pair": "en-fr", "model": server.served.bundle.full_name, "texts": 2, "code_points": 21,
+        "code": "OK", "pair": "en-fr", "model": server.registry.bundle.full_name, "texts": 2, "code_points": 21,
         "sentences": 3, "source_tokens": reply.metadata.source_tokens,
         "target_tokens": reply.metadata.target_tokens, "request_id": "ticket-42",
     } == line  # fmt: skip

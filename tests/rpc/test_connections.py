@@ -72,13 +72,13 @@ async def test_age() -> None:
     """
     async with running(max_connection_age_seconds="0.5") as server, wire(server) as watching:
         peers = set()
-        caller = server.server._calls._access.caller
+        caller = server.server._rpcs._access.caller
 
         def spy(method: str | None, context: Any) -> Caller:
             peers.add(context.peer())
             return caller(method, context)
 
-        server.server._calls._access.caller = spy  # type: ignore[method-assign]
+        server.server._rpcs._access.caller = spy  # type: ignore[method-assign]
         told = asyncio.create_task(watching.until(_GOAWAY))
         calls = 0
         while len(peers) < 3 or calls <= 30:
@@ -138,7 +138,7 @@ async def test_streams_of_a_connection() -> None:
         async def watch() -> None:
             nonlocal most
             while True:
-                most = max(most, server.server._calls.running)
+                most = max(most, server.server._rpcs.running)
                 await asyncio.sleep(0.001)
 
         watching = asyncio.create_task(watch())

@@ -3,7 +3,7 @@
 import pytest
 
 from dragoman.errors import MemoryFull
-from dragoman.rpc.memory_budget import Memory
+from dragoman.rpc.memory_budget import MemoryBudget
 from tests.fakes import FakeClock
 
 
@@ -11,7 +11,7 @@ def test_bound() -> None:
     """
     Requests are held up to the limit; the next one is told the limit, what is held, and what it asked for.
     """
-    memory = Memory(100)
+    memory = MemoryBudget(100)
     with memory.holding(60), memory.holding(40):
         with (
             pytest.raises(MemoryFull, match="100 held and 1 more asked for, the limit is 100"),
@@ -29,7 +29,7 @@ def test_one_is_always_held() -> None:
     """
     A single request is held however large: the transport has its own limit, and nothing is refused for ever.
     """
-    memory = Memory(100)
+    memory = MemoryBudget(100)
 
     with memory.holding(1000):
         assert 1000 == memory.held
@@ -41,7 +41,7 @@ def test_an_account_may_grow() -> None:
     """
     A call that turns out to need more holds more, if there is room; at its end all of it is free.
     """
-    memory = Memory(100)
+    memory = MemoryBudget(100)
 
     with memory.holding(10) as hold:
         hold(60)
@@ -57,7 +57,7 @@ def test_a_caller_has_a_share() -> None:
     """
     Several calls of one caller leave room for those of others; one alone may be larger, and callers without a name share all.
     """
-    memory = Memory(100, lambda: 0.5)
+    memory = MemoryBudget(100, lambda: 0.5)
 
     with memory.holding(30, "a"), memory.holding(20, "a") as hold:
         with pytest.raises(MemoryFull, match="50 held and 1 more asked for, the limit is 50"):
@@ -75,7 +75,7 @@ def test_failed_calls_free_theirs() -> None:
     """
     A call that fails, or is cancelled, holds nothing any more.
     """
-    memory = Memory(100)
+    memory = MemoryBudget(100)
     with pytest.raises(KeyError), memory.holding(100):
         raise KeyError
 
@@ -87,7 +87,7 @@ def test_when_to_come_back() -> None:
     The hint follows the pace at which bytes were freed, and keeps within a tenth of a second and a minute.
     """
     clock = FakeClock()
-    memory = Memory(100, clock=clock)
+    memory = MemoryBudget(100, clock=clock)
     with memory.holding(50):
         with memory.holding(50):
             clock.advance(10)

@@ -55,13 +55,13 @@ class TestTls:
         """
         seen: list[str] = []
         async with encrypted(authority, *authority.write("server"), clients=True) as server:
-            submit = server.served.loop.submit
+            submit = server.registry.pool.submit
 
-            def spy(sequences: Any) -> None:
-                seen.extend(sequence.caller for sequence in sequences)
-                submit(sequences)
+            def spy(requests: Any) -> None:
+                seen.extend(sequence.caller for sequence in requests)
+                submit(requests)
 
-            server.served.loop.submit = spy  # type: ignore[method-assign]
+            server.registry.pool.submit = spy  # type: ignore[method-assign]
             for name in ("billing", "mail"):
                 issued = authority.issue("a.example", common_name=name)
                 async with secure(server, authority, issued) as channel:

@@ -103,7 +103,7 @@ async def test_drain_loses_no_call_that_was_sent() -> None:
     """
     async with running() as leaving:
         calls = [leaving.stub.Translate(request("Yes.")) for _ in range(30)]
-        await until(lambda: leaving.server._calls.begun)
+        await until(lambda: leaving.server._rpcs.begun)
 
         draining = asyncio.create_task(leaving.server.drain())
 
@@ -140,5 +140,5 @@ async def test_metrics_over_http(server: Running) -> None:
     labels = f'{{grpc_code="OK",grpc_method="Translate",grpc_service="{SERVICE}",grpc_type="unary"}}'
     assert f"grpc_server_handled_total{labels}" in text
     assert 'dragoman_target_tokens_total{pair="en-fr"}' in text
-    assert f'dragoman_model_info{{model="{server.served.bundle.full_name}"}} 1.0' in text
+    assert f'dragoman_model_info{{model="{server.registry.bundle.full_name}"}} 1.0' in text
     assert "dragoman_cpu_limit_cores" in text

@@ -36,7 +36,7 @@ class TestTranslate:
         for text, done in zip(texts, reply.translations, strict=True):
             alone = await server.stub.Translate(request(text))
             assert alone.translations[0] == done
-            assert ("en", server.served.bundle.full_name) == (done.source_language_code, done.model)
+            assert ("en", server.registry.bundle.full_name) == (done.source_language_code, done.model)
 
     @pytest.mark.parametrize("text", ["", " ", "\n\n", "\u200b", "\t\r\n\u00a0"])
     async def test_blank(self, server: Running, text: str) -> None:
@@ -219,7 +219,7 @@ class TestTranslate:
         reply = await server.stub.Translate(request("Hello there."), metadata=metadata)
 
         cost = reply.metadata
-        assert ("ticket-42", server.served.bundle.full_name) == (cost.request_id, cost.model_version)
+        assert ("ticket-42", server.registry.bundle.full_name) == (cost.request_id, cost.model_version)
         assert cost.source_tokens >= 3
         assert cost.target_tokens >= 1
         assert cost.decode_seconds > 0
@@ -320,9 +320,9 @@ class TestListModels:
         reply = await server.stub.ListModels(pb.ListModelsRequest())
 
         [model], limits, runtime = reply.models, reply.limits, reply.runtime
-        manifest, settings = server.served.bundle.manifest, server.served.settings
+        manifest, settings = server.registry.bundle.manifest, server.registry.settings
         assert (manifest.name, manifest.version, True) == (model.name, model.version, model.is_default)
-        assert server.served.bundle.checksum == model.checksum
+        assert server.registry.bundle.checksum == model.checksum
         assert manifest.pairs == [
             [both.source_language_code, both.target_language_code] for both in model.language_pairs
         ]
@@ -334,9 +334,9 @@ class TestListModels:
         assert settings.max_code_points == limits.max_code_points_per_text
         assert settings.max_call_code_points == limits.max_code_points_per_call
         assert settings.max_queued_sentences == limits.max_queued_sentences
-        assert server.served.loops * settings.max_running_sentences == limits.max_running_sentences
+        assert server.registry.num_workers * settings.max_running_sentences == limits.max_running_sentences
         assert settings.max_sentence_tokens == model.max_source_tokens
-        assert server.served.loops * server.served.threads == runtime.num_threads
+        assert server.registry.num_workers * server.registry.threads == runtime.num_threads
         assert runtime.kernel_set
         assert __version__ == runtime.server_version
         assert "onnxruntime" in runtime.engine_version

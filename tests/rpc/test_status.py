@@ -103,14 +103,14 @@ class TestErrors:
         """
         The model may be named, also with its version; another version is not served, and the error says which is.
         """
-        served = server.served.bundle.full_name
-        name = served.partition("@")[0]
-        for model in (name, served):
+        registry = server.registry.bundle.full_name
+        name = registry.partition("@")[0]
+        for model in (name, registry):
             await server.stub.Translate(request("Hi.", model=model))
 
         code, info, _, _ = await refused(server.stub.Translate(request("Hi.", model=f"{name}@none")))
 
-        assert ("NOT_FOUND", "VERSION_NOT_SERVED", served) == (code, info.reason, info.metadata["served"])
+        assert ("NOT_FOUND", "VERSION_NOT_SERVED", registry) == (code, info.reason, info.metadata["served"])
 
     @pytest.mark.parametrize(
         "payload",
@@ -247,9 +247,9 @@ async def test_queue_full() -> None:
             milliseconds = detail(error, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds()
             assert milliseconds > 0
             assert str(milliseconds) == dict(metadata)["grpc-retry-pushback-ms"]
-        served = [outcome for outcome in outcomes if isinstance(outcome, pb.TranslateResponse)]
-        assert 4 == len(failed) + len(served)
-        assert all(3 == len(reply.translations) for reply in served)
+        registry = [outcome for outcome in outcomes if isinstance(outcome, pb.TranslateResponse)]
+        assert 4 == len(failed) + len(registry)
+        assert all(3 == len(reply.translations) for reply in registry)
 
 
 async def test_a_reply_that_is_too_large() -> None:

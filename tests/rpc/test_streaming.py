@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from dragoman.observability.metrics import SERVICE
-from dragoman.rpc.reply_writer import Replies
+from dragoman.rpc.reply_writer import ReplyWriter
 from dragoman.v1 import translation_pb2 as pb
 from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.rpc.contract import refused, request
@@ -82,7 +82,7 @@ async def test_a_bad_text_does_not_end_the_stream(server: Running) -> None:
     """
     A text over its limit gets its error as last reply; those before and after it are translated.
     """
-    limit = server.served.settings.max_code_points
+    limit = server.registry.settings.max_code_points
 
     replies = await ask(server, messages(["Yes.", "x" * (limit + 1), "No."]))
 
@@ -167,13 +167,13 @@ async def test_an_id_is_free_with_the_last_reply(server: Running, monkeypatch: p
     """
     Who has the last reply to a text may give its id to another at once, whatever the server still has to do for it.
     """
-    write = Replies._send
+    write = ReplyWriter._send
 
-    async def slowly(self: Replies, reply: Any) -> None:
+    async def slowly(self: ReplyWriter, reply: Any) -> None:
         await write(self, reply)
         await asyncio.sleep(0.05)
 
-    monkeypatch.setattr(Replies, "_send", slowly)
+    monkeypatch.setattr(ReplyWriter, "_send", slowly)
     call = server.stub.StreamTranslate()
     [asked] = messages(["Yes."])
     for _ in range(3):
@@ -304,7 +304,7 @@ async def test_a_model_that_goes_finishes_what_is_under_way() -> None:
     A text that comes too late ends the stream, once those before it are answered.
     """
     async with running(max_running_sentences="2") as server:
-        loop = server.served.models[0].loop
+        pool = server.registry.models[0].pool
         is_closed, answered = asyncio.Event(), []
 
         async def texts() -> AsyncIterator[pb.StreamTranslateRequest]:
@@ -322,8 +322,8 @@ async def test_a_model_that_goes_finishes_what_is_under_way() -> None:
         answered.append((await call.read()).id)
         characters = 30 * len("Yes. No. The cat.")
         await until(lambda: characters == server.value("dragoman_characters_total", pair="en-fr"))
-        closing = asyncio.create_task(asyncio.to_thread(loop.close))
-        await until(lambda: loop._is_closed)
+        closing = asyncio.create_task(asyncio.to_thread(pool.close))
+        await until(lambda: pool._is_closed)
         is_closed.set()
 
         code, info, _, _ = await refused(read())

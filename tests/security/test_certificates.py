@@ -71,11 +71,11 @@ def test_half_rotated(authority: Authority) -> None:
     new_certificate, new_key = authority.issue()
 
     certificate.write_bytes(new_certificate)
-    outcomes = [certificates.watched.refresh() for _ in range(2)]
+    outcomes = [certificates.reloading_file.refresh() for _ in range(2)]
     assert certificates._news() is None
     key.write_bytes(new_key)
-    outcomes.append(certificates.watched.refresh())
+    outcomes.append(certificates.reloading_file.refresh())
 
     assert [None, False, True] == outcomes
-    assert certificates.watched.value is certificates._news()
+    assert certificates.reloading_file.value is certificates._news()
     assert certificates._news() is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.errors import ConfigError
-from dragoman.security.reloading_file import Watched
+from dragoman.security.reloading_file import ReloadingFile
 
 
 def parse(contents: list[bytes]) -> int:
@@ -31,7 +31,7 @@ def test_unchanged(file: Path) -> None:
     What is as it was is not parsed again.
     """
     parsed = []
-    number = Watched("number", [file], lambda contents: parsed.append(contents))
+    number = ReloadingFile("number", [file], lambda contents: parsed.append(contents))
     file.write_text("1")  # another time of modification, the same content
 
     assert number.refresh() is None
@@ -44,7 +44,7 @@ def test_changed(file: Path, tmp_path: Path) -> None:
     """
     other = tmp_path / "other"
     other.write_text("10")
-    number = Watched("number", [file, other], parse)
+    number = ReloadingFile("number", [file, other], parse)
 
     other.write_text("20")
 
@@ -62,7 +62,7 @@ def test_swapped_links(tmp_path: Path) -> None:
         (tmp_path / version / "number").write_text(version)
     (tmp_path / "..data").symlink_to("1")
     (tmp_path / "number").symlink_to("..data/number")
-    number = Watched("number", [tmp_path / "number"], parse)
+    number = ReloadingFile("number", [tmp_path / "number"], parse)
 
     (tmp_path / "..new").symlink_to("2")
     (tmp_path / "..new").rename(tmp_path / "..data")
@@ -76,7 +76,7 @@ def test_broken(file: Path, fault: str, caplog: pytest.LogCaptureFixture) -> Non
     """
     What cannot be used leaves the old in use, and is told once, when a second look finds it too.
     """
-    number = Watched("number", [file], parse)
+    number = ReloadingFile("number", [file], parse)
     if fault in ("gone", "folder", "pipe"):
         file.unlink()
     if fault == "folder":
@@ -104,7 +104,7 @@ def test_half_written(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
     A file met while it was being written is nothing to wake anybody for.
     """
-    number = Watched("number", [file], parse)
+    number = ReloadingFile("number", [file], parse)
 
     file.write_text("-")
     first = number.refresh()
@@ -119,7 +119,7 @@ def test_put_right_and_broken_again(file: Path) -> None:
     """
     The same fault is told again if all was well between.
     """
-    number = Watched("number", [file], parse)
+    number = ReloadingFile("number", [file], parse)
     outcomes = []
     for content in ("x", "x", "1", "x", "x"):
         file.write_text(content)
@@ -138,7 +138,7 @@ def test_changes_under_the_parser(file: Path) -> None:
         return 0
 
     with pytest.raises(ConfigError, match="changes while it is read"):
-        Watched("number", [file], restless)
+        ReloadingFile("number", [file], restless)
 
 
 def test_at_start_up(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_at_start_up(tmp_path: Path) -> None:
     At start-up there is nothing old: what is missing or broken is an error of one line that names it.
     """
     with pytest.raises(ConfigError, match=r"number: .*/absent: No such file"):
-        Watched("number", [tmp_path / "absent"], parse)
+        ReloadingFile("number", [tmp_path / "absent"], parse)
     (tmp_path / "broken").write_text("x")
     with pytest.raises(ConfigError, match="number: not a number"):
-        Watched("number", [tmp_path / "broken"], parse)
+        ReloadingFile("number", [tmp_path / "broken"], parse)

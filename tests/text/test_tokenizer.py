@@ -34,7 +34,7 @@ def test_round_trip(tokenizer: Tokenizer, parts: list[str]) -> None:
     """
     text = joined(parts)
 
-    assert text == tokenizer.decode(tokenizer.encode(text).ids).text
+    assert text == tokenizer.decode(tokenizer.encode(text).tokens).text
 
 
 @thorough
@@ -46,7 +46,7 @@ def test_users_write_no_controls(tokenizer: Tokenizer, parts: list[str]) -> None
     """
     controls = {PAD_ID, UNKNOWN_ID, BOS_ID, EOS_ID, *tokenizer.languages.values()}
 
-    assert controls.isdisjoint(tokenizer.encode(joined(parts)).ids)
+    assert controls.isdisjoint(tokenizer.encode(joined(parts)).tokens)
 
 
 @thorough
@@ -69,7 +69,7 @@ def test_spans_of_decoding(tokenizer: Tokenizer, parts: list[str]) -> None:
     text = joined(parts)
     pieces = tokenizer.encode(text)
 
-    decoded = tokenizer.decode(pieces.ids)
+    decoded = tokenizer.decode(pieces.tokens)
 
     check_spans(decoded.text, decoded.spans)
     written = [(a, b) for a, b in zip(pieces.spans, decoded.spans, strict=True) if a.start < a.end]
@@ -92,7 +92,7 @@ def test_batches_agree(tokenizer: Tokenizer, parts: list[str]) -> None:
     """
     text = joined(parts)
 
-    assert [tokenizer.encode(text).ids] == tokenizer.encode_batch([text])
+    assert [tokenizer.encode(text).tokens] == tokenizer.encode_batch([text])
 
 
 @pytest.mark.parametrize("character", ["🐫", "你", SPACE, "\U0010ffff"])
@@ -112,7 +112,7 @@ def test_every_word_begins_alike(tokenizer: Tokenizer) -> None:
     """
     A word has the same pieces at the beginning of a sentence as within it.
     """
-    first, again = tokenizer.encode("agreement").ids, tokenizer.encode("agreement agreement").ids
+    first, again = tokenizer.encode("agreement").tokens, tokenizer.encode("agreement agreement").tokens
 
     assert first + first == again
 
@@ -152,7 +152,7 @@ def test_broken_bytes(tokenizer: Tokenizer) -> None:
     """
     Half a character becomes U+FFFD; control symbols leave nothing behind.
     """
-    euro = [id_ for id_ in tokenizer.encode("🐫").ids if tokenizer.piece(id_).startswith("<0x")]
+    euro = [id_ for id_ in tokenizer.encode("🐫").tokens if tokenizer.piece(id_).startswith("<0x")]
 
     assert "\ufffd" == tokenizer.decode(euro[:2]).text
     assert "" == tokenizer.decode([BOS_ID, tokenizer.tag_id("fr"), EOS_ID, PAD_ID]).text

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dragoman.text.preparation import Prepared
+from dragoman.text.preprocessing import PreparedSentence
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import Decoded
-from dragoman.translation.postprocessing import Assembly, Part
+from dragoman.translation.postprocessing import Part, TextAssembler
 from dragoman.types import Finish, FlagKind, Options, TranslatedSentence
 
 PLAIN = Options("en", "fr")
@@ -23,7 +23,14 @@ class FakeDescription:
         return Decoded(written, [])
 
     def describe(
-        self, sentence: Prepared, result: Any, options: Options, target: Decoded, words: None, *, at: int
+        self,
+        sentence: PreparedSentence,
+        result: Any,
+        options: Options,
+        target: Decoded,
+        words: None,
+        *,
+        at: int,
     ) -> TranslatedSentence:
         """Return it with something large, as attention is."""
         span = Span(at, at + len(target.text))
@@ -32,20 +39,23 @@ class FakeDescription:
 
 
 def assembled(
-    text: str, parts: list[Prepared], *translated: str, keeps: bool = True
-) -> tuple[list[Part], Assembly]:
+    text: str, parts: list[PreparedSentence], *translated: str, keeps: bool = True
+) -> tuple[list[Part], TextAssembler]:
     """Put translations where the parts of a text stood."""
-    description: Any = FakeDescription()
-    assembly = Assembly(description, text, parts, PLAIN, None, keeps_details=keeps)
+    postprocessor: Any = FakeDescription()
+    assembler = TextAssembler(postprocessor, text, parts, PLAIN, None, keeps_details=keeps)
     results: list[Any] = [SimpleNamespace(best=one, alternatives=[]) for one in translated]
-    return [assembly.add(result) for result in results], assembly
+    return [assembler.add(result) for result in results], assembler
 
 
 def test_flags_behind_an_empty_part() -> None:
     """
     If nothing came of the first part of a sentence, what is wrong with the second is still pointed at.
     """
-    parts = [Prepared(Span(0, 3), "One", [9], [], parts=2), Prepared(Span(4, 7), "two", [9], [])]
+    parts = [
+        PreparedSentence(Span(0, 3), "One", [9], [], num_parts=2),
+        PreparedSentence(Span(4, 7), "two", [9], []),
+    ]
 
     done, _ = assembled("One two", parts, "", "deux 77")
 
@@ -61,10 +71,13 @@ def test_details_are_let_go(keeps: bool) -> None:
     """
     Of a streamed text no sentence that is done is held in memory but for where it stood; what is handed out is whole.
     """
-    parts = [Prepared(Span(0, 3), "One", [9], [], parts=2), Prepared(Span(4, 7), "two", [9], [])]
+    parts = [
+        PreparedSentence(Span(0, 3), "One", [9], [], num_parts=2),
+        PreparedSentence(Span(4, 7), "two", [9], []),
+    ]
 
-    done, assembly = assembled("One two", parts, "un", "deux", keeps=keeps)
+    done, assembler = assembled("One two", parts, "un", "deux", keeps=keeps)
 
     assert [9, 9] == [part.sentence.attention.size for part in done if part.sentence]
-    assert [9 * keeps] * 2 == [sentence.attention.size for sentence in assembly.done]
-    assert [Span(0, 2), Span(3, 7)] == [sentence.target_span for sentence in assembly.done]
+    assert [9 * keeps] * 2 == [sentence.attention.size for sentence in assembler.done]
+    assert [Span(0, 2), Span(3, 7)] == [sentence.target_span for sentence in assembler.done]

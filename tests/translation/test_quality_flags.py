@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dragoman.translation.quality_flags import doubts
+from dragoman.translation.quality_flags import quality_flags
 from dragoman.types import FlagKind
 
 NUMBER, URL, PLACEHOLDER = FlagKind.NUMBER_MISMATCH, FlagKind.URL_MISMATCH, FlagKind.PLACEHOLDER_MISMATCH
@@ -18,7 +18,7 @@ def found(source: str, target: str) -> list[tuple[FlagKind, str | None, str | No
             flag.source_span and flag.source_span.of(source),
             flag.target_span and flag.target_span.of(target),
         )
-        for flag in doubts(source, target)
+        for flag in quality_flags(source, target)
     ]
 
 
@@ -87,7 +87,7 @@ def test_copies(source: str, target: str, share: float | None) -> None:
     """
     A sentence of which nearly all words in small letters came back is a copy; what is short or has names is none.
     """
-    flags = [flag for flag in doubts(source, target) if flag.kind is FlagKind.UNTRANSLATED_COPY]
+    flags = [flag for flag in quality_flags(source, target) if flag.kind is FlagKind.UNTRANSLATED_COPY]
 
     assert ([] if share is None else [pytest.approx(share)]) == [flag.value for flag in flags]
 
@@ -107,7 +107,7 @@ def test_lengths(source: str, target: str, ratio: float | None) -> None:
     """
     A translation far longer or shorter than its source is doubted, with the ratio; short texts may differ more, but not be gone.
     """
-    flags = [flag for flag in doubts(source, target) if flag.kind is FlagKind.LENGTH_OUTLIER]
+    flags = [flag for flag in quality_flags(source, target) if flag.kind is FlagKind.LENGTH_OUTLIER]
 
     assert ([] if ratio is None else [ratio]) == [flag.value for flag in flags]
 
@@ -118,8 +118,8 @@ def test_any_text(source: str, target: str) -> None:
     """
     Whatever the texts, spans lie within them, and a text says nothing against itself but that it is a copy.
     """
-    for flag in doubts(source, target):
+    for flag in quality_flags(source, target):
         for span, text in ((flag.source_span, source), (flag.target_span, target)):
             assert span is None or 0 <= span.start <= span.end <= len(text)
     for text in (source, target):
-        assert {flag.kind for flag in doubts(text, text)} <= {FlagKind.UNTRANSLATED_COPY}
+        assert {flag.kind for flag in quality_flags(text, text)} <= {FlagKind.UNTRANSLATED_COPY}

@@ -1,7 +1,7 @@
 """The path of a text, with an engine that repeats what it reads: the translation is the normalised source."""
 
 import asyncio
-from collections.abc import Sequence as Items
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from dragoman.types import (
     Search,
     Translation,
 )
-from tests.fakes import FakeRunner, make_loop, step_of
+from tests.fakes import FakeRunner, make_pool, step_of
 
 STUCK = (501, 502)
 
@@ -102,15 +102,15 @@ async def test_streams_wait_in_order(translator: Translator, monkeypatch: pytest
     """
     queued: list[int] = []
     refusals = iter([True] * 3)
-    submit = translator._loop.submit
+    submit = translator._pool.submit
 
-    def crowded(sequences: list[Any]) -> None:
+    def crowded(requests: list[Any]) -> None:
         if next(refusals, False):
             raise QueueFull("full", retry_seconds=0.01)
-        queued.append(len(sequences))
-        submit(sequences)
+        queued.append(len(requests))
+        submit(requests)
 
-    monkeypatch.setattr(translator._loop, "submit", crowded)
+    monkeypatch.setattr(translator._pool, "submit", crowded)
 
     async def stream(text: str) -> list[Part]:
         return [part async for part in translator.stream(text, PLAIN)]
@@ -222,20 +222,20 @@ async def test_doubts_stand_in_the_texts(
     class Forgetful(FakeRunner):
         """Writes 8 where it reads 7."""
 
-        def step(self, pieces: Items[int], num_top: int) -> Step:
+        def step(self, pieces: Sequence[int], num_top: int) -> Step:
             """Repeat the next piece of every row, or not."""
             [seven], [eight] = tokenizer.encode_batch(["17"])[0][-1:], tokenizer.encode_batch(["18"])[0][-1:]
             self._rows = [([eight if id_ == seven else id_ for id_ in ids], at) for ids, at in self._rows]
             return super().step(pieces, num_top)
 
-    loop = make_loop(metrics, Forgetful())
-    loop.start()
-    translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+    pool = make_pool(metrics, Forgetful())
+    pool.start()
+    translator = Translator(default_bundle, tokenizer, pool, metrics, max_sentence_tokens=40)
 
     text = "One.  Room 407."
     done = await one(translator, text, PLAIN)
 
-    loop.close()
+    pool.close()
     assert "One.  Room 408." == done.text
     lost, made_up = done.flags
     assert (FlagKind.NUMBER_MISMATCH, None) == (made_up.kind, made_up.source_span)
@@ -249,7 +249,7 @@ async def test_a_prefix_as_long_as_a_translation(translator: Translator) -> None
     """
     A prefix may take all the tokens there are; one more is refused with both numbers.
     """
-    size = len(translator._preparation.prepare("One two three", Span(0, 13)).ids)
+    size = len(translator._preprocessor.prepare("One two three", Span(0, 13)).tokens)
 
     done = await one(translator, "Four.", Options("en", "fr", prefix="One two three", max_target_tokens=size))
     with pytest.raises(OverLimit, match=f"{size}, the limit is {size - 1}"):
@@ -426,19 +426,19 @@ async def test_a_lost_sentence_takes_its_neighbours_along(
     When one sentence of a call cannot be had any more, the others are not decoded for nobody.
     """
     runner = FakeRunner()
-    loop = make_loop(metrics, runner, max_running=1)
-    translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+    pool = make_pool(metrics, runner, max_running=1)
+    translator = Translator(default_bundle, tokenizer, pool, metrics, max_sentence_tokens=40)
     call = asyncio.create_task(translator.translate(["One.", "Two.", "Three."], PLAIN))
     await asyncio.sleep(0)
-    line = loop.workers[0].scheduler.waiting
-    first = line.take(lambda _: True, lambda _: True)
+    queue = pool.workers[0].scheduler.waiting
+    first = queue.take(lambda _: True, lambda _: True)
     assert first is not None
-    line.give_up(first)
+    queue.give_up(first)
 
     with pytest.raises(DeadlinePassed):
         await call
     await asyncio.sleep(0)  # the news reaches the loop
-    loop.step(loop.workers[0])
+    pool.step(pool.workers[0])
 
     assert [] == runner.batches
 
@@ -450,19 +450,19 @@ async def test_bulk_lets_others_join_first(
     While one row is free, a bulk call waits for an interactive one that came after it.
     """
     runner = FakeRunner()
-    loop = make_loop(metrics, runner, max_running=1)
-    translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+    pool = make_pool(metrics, runner, max_running=1)
+    translator = Translator(default_bundle, tokenizer, pool, metrics, max_sentence_tokens=40)
     calls = [
         asyncio.ensure_future(one(translator, text, replace(PLAIN, is_bulk=bulk)))
         for text, bulk in (("Later.", True), ("Now.", False))
     ]
     await asyncio.sleep(0.1)  # both wait: the loop has not started
 
-    loop.start()
+    pool.start()
     await asyncio.gather(*calls)
-    loop.close()
+    pool.close()
 
-    assert [tokenizer.encode("Now.").ids, tokenizer.encode("Later.").ids] == [
+    assert [tokenizer.encode("Now.").tokens, tokenizer.encode("Later.").tokens] == [
         list(source[1:-1]) for source in dict.fromkeys(tuple(batch[0]) for batch in runner.batches)
     ]
 
@@ -470,7 +470,7 @@ async def test_bulk_lets_others_join_first(
 class StuckRunner(FakeRunner):
     """An engine that writes the same two pieces for ever."""
 
-    def step(self, pieces: Items[int], num_top: int) -> Step:
+    def step(self, pieces: Sequence[int], num_top: int) -> Step:
         """Write the one that was not written last."""
         super().step(pieces, num_top)
         return step_of([{STUCK[piece == STUCK[0]]: -0.5} for piece in pieces], num_top=num_top)
@@ -482,13 +482,13 @@ async def test_repetition_is_stopped_and_flagged(
     """
     A translation that turns in circles keeps one round, and says how many there were.
     """
-    loop = make_loop(metrics, StuckRunner())
-    loop.start()
-    translator = Translator(default_bundle, tokenizer, loop, metrics, max_sentence_tokens=40)
+    pool = make_pool(metrics, StuckRunner())
+    pool.start()
+    translator = Translator(default_bundle, tokenizer, pool, metrics, max_sentence_tokens=40)
 
     done = await one(translator, "One.", PLAIN)
 
-    loop.close()
+    pool.close()
     assert tokenizer.decode(list(STUCK)).text == done.text
     assert Finish.REPETITION is done.sentences[0].finish
     assert [(FlagKind.REPETITION, 6)] == [(flag.kind, flag.value) for flag in done.flags]

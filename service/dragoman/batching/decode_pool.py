@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as Items
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from dragoman.batching.decode_request import DecodeRequest, previous_token
 from dragoman.batching.scheduler import Scheduler
-from dragoman.batching.sequence import Sequence, previous_piece
-from dragoman.batching.throughput import Pace
-from dragoman.batching.waiting_queue import Line
+from dragoman.batching.throughput import ThroughputEstimator
+from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.engine.model_runner import Step
 from dragoman.errors import DeadlinePassed, DeadlineTooShort, DragomanError, Unavailable
 from dragoman.observability.metrics import Metrics
@@ -26,19 +25,19 @@ from dragoman.observability.metrics import Metrics
 _MARGIN_OF_WAITING, _MARGIN_OF_OWN = 1.5, 1.2
 
 
-class Rows(Protocol):
-    """What a loop asks of an engine; `dragoman.engine.model_runner.Runner` is the real one."""
+class Runner(Protocol):
+    """What a loop asks of an engine; `dragoman.engine.model_runner.ModelRunner` is the real one."""
 
-    def join(self, sources: Items[Items[int]]) -> None:
+    def join(self, sources: Sequence[Sequence[int]]) -> None:
         """Encode sentences and give each a row."""
 
-    def step(self, pieces: Items[int], num_top: int) -> Step:
+    def step(self, tokens: Sequence[int], num_top: int) -> Step:
         """Advance every row by one piece."""
 
-    def branch(self, branches: Items[tuple[int, int, int]]) -> None:
+    def branch(self, branches: Sequence[tuple[int, int, int]]) -> None:
         """Make rows copies of others, from the first step on that they do not have in common."""
 
-    def leave(self, rows: Items[int]) -> None:
+    def leave(self, rows: Sequence[int]) -> None:
         """Give up some rows and close the gaps."""
 
     def clear(self) -> None:
@@ -49,29 +48,29 @@ class Rows(Protocol):
         """Return the share of the caches' positions, of the rows in use, that nothing stands in."""
 
 
-class Worker:
+class DecodeWorker:
     """One engine's rows and the thread that advances them together."""
 
-    def __init__(self, runner: Rows, scheduler: Scheduler) -> None:
+    def __init__(self, runner: Runner, scheduler: Scheduler) -> None:
         self.runner, self.scheduler = runner, scheduler
         self.busy_since: float | None = None  # the end of its last step, if it has gone on since
         self.thread: threading.Thread | None = None
 
 
-class Loop:
+class DecodePool:
     """Some workers that take their sentences from one line."""
 
     def __init__(
         self,
-        waiting: Line,
-        workers: list[Worker],
+        waiting: WaitingQueue,
+        workers: list[DecodeWorker],
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._waiting, self.workers, self._metrics, self._clock = waiting, workers, metrics, clock
         self._changed = threading.Condition()
         self._is_closed = False
-        self.pace = Pace()
+        self.throughput = ThroughputEstimator()
         self._encode_seconds = metrics.stage_seconds.labels("encode")
 
     @property
@@ -95,7 +94,7 @@ class Loop:
             if worker.thread is not None:
                 worker.thread.join()
 
-    def submit(self, sequences: list[Sequence]) -> None:
+    def submit(self, requests: list[DecodeRequest]) -> None:
         """Queue some sentences, all or none; their futures bring the results.
 
         Raises:
@@ -104,21 +103,19 @@ class Loop:
             DeadlineTooShort: They would not be done in time.
             Unavailable: The loop is closed.
         """
-        work = sum(sequence.work for sequence in sequences)
+        work = sum(request.work for request in requests)
         with self._changed:
             now = self._clock()
-            if sequences:
-                self._check_room(sequences[0], len(sequences), work, now)
-            self._check_deadline(
-                sequences, work, sum(sequence.search.beam_size for sequence in sequences), now
-            )
-            for sequence in sequences:
-                sequence.submitted_at = now
-                self._waiting.add(sequence)
+            if requests:
+                self._check_room(requests[0], len(requests), work, now)
+            self._check_deadline(requests, work, sum(request.search.beam_size for request in requests), now)
+            for request in requests:
+                request.submitted_at = now
+                self._waiting.add(request)
             self._count_waiting()
             self._changed.notify_all()
 
-    def check(self, longest: Sequence, least: int, about: int, work: int) -> None:
+    def check(self, longest: DecodeRequest, least: int, about: int, work: int) -> None:
         """Refuse at once, by estimates, what is not cut into sentences yet.
 
         Args:
@@ -136,7 +133,7 @@ class Loop:
             self._check_room(longest, least, 0, now)
             self._check_deadline([longest], work, about * longest.search.beam_size, now)
 
-    def _check_room(self, like: Sequence, count: int, work: int, now: float) -> None:
+    def _check_room(self, like: DecodeRequest, count: int, work: int, now: float) -> None:
         if self._is_closed:
             raise Unavailable(
                 "the server is shutting down, or this version of the model retired", reason="DRAINING"
@@ -144,14 +141,14 @@ class Loop:
         retry_seconds = max(0.1, self._drain_seconds(self._waiting.work))
         self._waiting.check_room(like.caller, count, work, retry_seconds, now, like.priority)
 
-    def _check_deadline(self, sequences: list[Sequence], work: int, joining: int, now: float) -> None:
+    def _check_deadline(self, requests: list[DecodeRequest], work: int, joining: int, now: float) -> None:
         """Refuse what would not be done in time, by the work and the rows that join those there are.
 
         Raises:
             DeadlinePassed: It is too late already.
             DeadlineTooShort: With the estimate.
         """
-        first = min(sequences, key=lambda sequence: sequence.deadline, default=None)
+        first = min(requests, key=lambda request: request.deadline, default=None)
         if first is None or first.deadline == math.inf:
             return
         remaining = first.deadline - now
@@ -159,22 +156,22 @@ class Loop:
             raise DeadlinePassed("the deadline has passed")
         rows = self._rows(joining)
 
-        def estimate(pace: Pace, before: int) -> float:
-            waiting = pace.drain_seconds(before, rows, len(self.workers))
-            own = pace.drain_seconds(work, rows, len(self.workers))
-            own += max(pace.own_seconds(sequence, rows) for sequence in sequences)
+        def estimate(throughput: ThroughputEstimator, before: int) -> float:
+            waiting = throughput.drain_seconds(before, rows, len(self.workers))
+            own = throughput.drain_seconds(work, rows, len(self.workers))
+            own += max(throughput.own_seconds(request, rows) for request in requests)
             return _MARGIN_OF_WAITING * waiting + _MARGIN_OF_OWN * own
 
-        if estimate(self.pace, self._waiting.work) <= remaining:
+        if estimate(self.throughput, self._waiting.work) <= remaining:
             return  # even if all the others go first
-        estimated = estimate(self.pace, self._waiting.work_before(first))
+        estimated = estimate(self.throughput, self._waiting.work_before(first))
         if not self._load():  # what was seen last may be long past, and nobody let in would never correct it
-            estimated = min(estimated, estimate(Pace(), 0))
+            estimated = min(estimated, estimate(ThroughputEstimator(), 0))
         if estimated > remaining:
             raise DeadlineTooShort(estimated, remaining)
 
     def _drain_seconds(self, work: int) -> float:
-        return self.pace.drain_seconds(work, self._rows(), len(self.workers))
+        return self.throughput.drain_seconds(work, self._rows(), len(self.workers))
 
     def _load(self) -> int:
         return self._waiting.rows + sum(worker.scheduler.load for worker in self.workers)
@@ -183,7 +180,7 @@ class Loop:
         """Return how many rows a loop has, or will have as soon as those who wait, and some more, have joined."""
         return min(-(-(self._load() + more) // len(self.workers)), self.workers[0].scheduler.max_running)
 
-    def step(self, worker: Worker) -> None:
+    def step(self, worker: DecodeWorker) -> None:
         """Advance every sentence of a worker by one piece."""
         scheduler, runner = worker.scheduler, worker.runner
         began = self._clock()
@@ -199,29 +196,29 @@ class Loop:
             worker.busy_since = None
             self._count_sentences()
             return
-        runner.join([sequence.source_ids for sequence in joined])
+        runner.join([request.source_tokens for request in joined])
         encoded = self._clock()
-        for sequence in joined:
-            sequence.started_at, sequence.encoded_at = began, encoded
-        num_top = max(sequence.num_top for sequence in scheduler.running)
+        for request in joined:
+            request.started_at, request.encoded_at = began, encoded
+        num_top = max(request.num_top for request in scheduler.running)
         rows = len(scheduler.rows)
-        outcome = scheduler.advance(runner.step(list(map(previous_piece, scheduler.rows)), num_top))
+        outcome = scheduler.advance(runner.step(list(map(previous_token, scheduler.rows)), num_top))
         now = self._clock()
-        for sequence in outcome.finished:  # before anything else can fail
-            sequence.finish(now)
+        for request in outcome.finished:  # before anything else can fail
+            request.finish(now)
         runner.branch(outcome.branches)
         runner.leave(outcome.left)
         if joined or outcome.finished or dropped.lost or num_given_up:
             self._count_sentences()
-        pieces = rows + sum(len(sequence.source_ids) for sequence in joined)
-        self._observe(worker, joined, rows, pieces, encoded - began, now - encoded)
+        tokens = rows + sum(len(request.source_tokens) for request in joined)
+        self._observe(worker, joined, rows, tokens, encoded - began, now - encoded)
         ended = self._clock()  # to hand results out, and to wait for the interpreter, is part of the pace
-        self.pace.observe(rows, pieces, ended - since)
+        self.throughput.observe(rows, tokens, ended - since)
         worker.busy_since = ended if scheduler.running else None
 
-    def _own_seconds(self) -> Callable[[Sequence], float]:
+    def _own_seconds(self) -> Callable[[DecodeRequest], float]:
         rows = self._rows()
-        return lambda sequence: self.pace.own_seconds(sequence, rows)
+        return lambda request: self.throughput.own_seconds(request, rows)
 
     def _share(self) -> int | None:
         """Return how many rows a worker should have, so that all have work."""
@@ -230,22 +227,28 @@ class Loop:
         return -(-self._load() // len(self.workers))
 
     def _observe(
-        self, worker: Worker, joined: list[Sequence], rows: int, pieces: int, encode: float, decode: float
+        self,
+        worker: DecodeWorker,
+        joined: list[DecodeRequest],
+        rows: int,
+        tokens: int,
+        encode: float,
+        decode: float,
     ) -> None:
-        for sequence in joined:
-            waited = sequence.started_at - sequence.submitted_at
-            self._metrics.queue_wait_seconds[sequence.priority].observe(waited)
+        for request in joined:
+            waited = request.started_at - request.submitted_at
+            self._metrics.queue_wait_seconds[request.priority].observe(waited)
         if joined:
             self._encode_seconds.observe(encode)
             self._metrics.padding_ratio.set(worker.runner.padding_ratio)
         self._metrics.decode_step_seconds.observe(decode)
         self._metrics.batch_rows.observe(rows)
-        self._metrics.batch_tokens.observe(pieces)
+        self._metrics.batch_tokens.observe(tokens)
 
-    def _count_lost(self, running: list[Sequence], waiting: int) -> None:
+    def _count_lost(self, running: list[DecodeRequest], waiting: int) -> None:
         self._metrics.cancelled.labels("queue").inc(waiting)
         self._metrics.cancelled.labels("decode").inc(len(running))
-        wasted = sum(len(hypothesis.ids) for sequence in running for hypothesis in sequence.live)
+        wasted = sum(len(hypothesis.tokens) for request in running for hypothesis in request.live)
         self._metrics.wasted_target_tokens.inc(wasted)
 
     def _count_waiting(self) -> None:
@@ -258,7 +261,7 @@ class Loop:
             running = sum(len(worker.scheduler.running) for worker in self.workers)
             self._metrics.running_sentences.set(running)
 
-    def _run(self, worker: Worker) -> None:
+    def _run(self, worker: DecodeWorker) -> None:
         running = worker.scheduler
         while True:
             with self._changed:
@@ -271,14 +274,14 @@ class Loop:
             except Exception as error:  # noqa: BLE001 - a thread must not die with callers waiting for it
                 self._fail(worker, error)
 
-    def _fail(self, worker: Worker, error: Exception) -> None:
+    def _fail(self, worker: DecodeWorker, error: Exception) -> None:
         """Tell everyone in the batch, and begin anew with empty rows."""
         failed = worker.scheduler.clear()
         worker.busy_since = None
         worker.runner.clear()
         self._count_sentences()
-        for sequence in failed:
-            if sequence.future.set_running_or_notify_cancel():
+        for request in failed:
+            if request.future.set_running_or_notify_cancel():
                 told = DragomanError(f"{type(error).__name__}: {error}")
                 told.__cause__ = error  # the log shows where it came from
-                sequence.future.set_exception(told)
+                request.future.set_exception(told)

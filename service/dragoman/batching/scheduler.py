@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dragoman.batching.decode_request import DecodeRequest
 from dragoman.batching.search import Hypothesis
-from dragoman.batching.sequence import Sequence
-from dragoman.batching.waiting_queue import Line
+from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.engine.cache import close_gaps
 from dragoman.engine.model_runner import Step, padded
 
@@ -30,14 +30,14 @@ class Outcome:
 
     branches: list[tuple[int, int, int]] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
-    finished: list[Sequence] = field(default_factory=list)
-    lost: list[Sequence] = field(default_factory=list)
+    finished: list[DecodeRequest] = field(default_factory=list)
+    lost: list[DecodeRequest] = field(default_factory=list)
 
 
 class Scheduler:
     """The decoder rows of one engine, in front of them a line that several may share; row i is `rows[i]`."""
 
-    def __init__(self, waiting: Line, *, max_running: int, max_batch_tokens: int = 2**31) -> None:
+    def __init__(self, waiting: WaitingQueue, *, max_running: int, max_batch_tokens: int = 2**31) -> None:
         """Start empty.
 
         Args:
@@ -47,22 +47,25 @@ class Scheduler:
         """
         self.max_running, self._max_batch_tokens = max_running, max_batch_tokens
         self.waiting = waiting
-        self.running: list[Sequence] = []
+        self.running: list[DecodeRequest] = []
         self.rows: list[Hypothesis] = []
 
     @property
     def load(self) -> int:
         """Return the rows that the running sentences take or may come to take."""
-        return sum(sequence.search.beam_size for sequence in self.running)
+        return sum(request.search.beam_size for request in self.running)
 
-    def clear(self) -> list[Sequence]:
+    def clear(self) -> list[DecodeRequest]:
         """Give up all rows, and return whose they were."""
         failed, self.running, self.rows = self.running, [], []
         return failed
 
     def admit(
-        self, now: float, share: int | None = None, own_seconds: Callable[[Sequence], float] = lambda _: 0.0
-    ) -> list[Sequence]:
+        self,
+        now: float,
+        share: int | None = None,
+        own_seconds: Callable[[DecodeRequest], float] = lambda _: 0.0,
+    ) -> list[DecodeRequest]:
         """Fill the free rows by urgency, and return the sentences that joined.
 
         Args:
@@ -70,7 +73,7 @@ class Scheduler:
             own_seconds: What a sentence takes from now on; one that would be late is not begun, unless there is
                 nothing else to do, for the estimate may be wrong.
         """
-        joined: list[Sequence] = []
+        joined: list[DecodeRequest] = []
         load = self.load
         most = self._most_rows(load, share)
         if load >= most or not len(self.waiting):
@@ -78,26 +81,23 @@ class Scheduler:
         source = max((_source_width(s) for s in self.running), default=0)
         target = max((_target_width(s) for s in self.running), default=0)
 
-        def fits(candidate: Sequence) -> bool:
+        def fits(candidate: DecodeRequest) -> bool:
             width = max(source, _source_width(candidate)) + max(target, _target_width(candidate))
             rows = load + candidate.search.beam_size
             return not load or (rows <= self.max_running and rows * width <= self._max_batch_tokens)
 
-        def suits(candidate: Sequence) -> bool:
+        def suits(candidate: DecodeRequest) -> bool:
             return _source_width(candidate) <= source and _target_width(candidate) <= target
 
-        while load < most:
-            sequence = self.waiting.take(fits, suits)
-            if sequence is None:
-                break
-            done = now + own_seconds(sequence) if load else now
-            if sequence.is_lost(done):  # its client hung up, or its time ran out, while it waited
-                self.waiting.give_up(sequence)
+        while load < most and (request := self.waiting.take(fits, suits)):
+            done = now + own_seconds(request) if load else now
+            if request.is_lost(done):  # its client hung up, or its time ran out, while it waited
+                self.waiting.give_up(request)
                 continue
-            joined.append(sequence)
-            load += sequence.search.beam_size
-            source = max(source, _source_width(sequence))
-            target = max(target, _target_width(sequence))
+            joined.append(request)
+            load += request.search.beam_size
+            source = max(source, _source_width(request))
+            target = max(target, _target_width(request))
         self._give_rows(joined)
         return joined
 
@@ -108,33 +108,33 @@ class Scheduler:
             return load  # several that join together share a pass through the encoder
         return self.max_running if share is None else min(self.max_running, share)
 
-    def _give_rows(self, joined: list[Sequence]) -> None:
-        for sequence in joined:
-            [hypothesis] = sequence.live
+    def _give_rows(self, joined: list[DecodeRequest]) -> None:
+        for request in joined:
+            [hypothesis] = request.live
             hypothesis.row = len(self.rows)
             self.rows.append(hypothesis)
         self.running += joined
 
     def drop_lost(self, now: float) -> Outcome:
         """Take out the running sentences that are for nobody any more."""
-        lost = [sequence for sequence in self.running if sequence.is_lost(now)]
-        for sequence in lost:
-            sequence.give_up()
-        rows = [hypothesis.row for sequence in lost for hypothesis in sequence.live]
+        lost = [request for request in self.running if request.is_lost(now)]
+        for request in lost:
+            request.give_up()
+        rows = [hypothesis.row for request in lost for hypothesis in request.live]
         self._remove(lost, rows)
         return Outcome(left=rows, lost=lost)
 
     def advance(self, step: Step) -> Outcome:
         """Let every running sentence choose."""
         outcome = Outcome()
-        for sequence in self.running:
-            before = sequence.live
-            is_done = sequence.advance(step)
+        for request in self.running:
+            before = request.live
+            is_done = request.advance(step)
             if is_done:
-                outcome.finished.append(sequence)
+                outcome.finished.append(request)
                 outcome.left += [hypothesis.row for hypothesis in before]
-            elif sequence.search.beam_size > 1:
-                self._place(sequence.live, [hypothesis.row for hypothesis in before], outcome)
+            elif request.search.beam_size > 1:
+                self._place(request.live, [hypothesis.row for hypothesis in before], outcome)
         self._remove(outcome.finished, outcome.left)
         return outcome
 
@@ -160,20 +160,20 @@ class Scheduler:
             hypothesis.row = target
         outcome.left += free
 
-    def _remove(self, gone: list[Sequence], rows: list[int]) -> None:
+    def _remove(self, gone: list[DecodeRequest], rows: list[int]) -> None:
         if gone:
-            self.running = [sequence for sequence in self.running if sequence not in gone]
+            self.running = [request for request in self.running if request not in gone]
         if rows:
             close_gaps(self.rows, rows)
             for row, hypothesis in enumerate(self.rows):
                 hypothesis.row = row
 
 
-def _source_width(sequence: Sequence) -> int:
+def _source_width(request: DecodeRequest) -> int:
     """Return the source positions that a sentence needs of every row beside it."""
-    return padded(len(sequence.source_ids))
+    return padded(len(request.source_tokens))
 
 
-def _target_width(sequence: Sequence) -> int:
+def _target_width(request: DecodeRequest) -> int:
     """Return the cache positions that it may come to need."""
-    return padded(sequence.max_tokens)
+    return padded(request.max_tokens)

@@ -18,7 +18,7 @@ MAX_REPEATS = 4  # of a block in a row, unless the source does the like
 MIN_REPEATED = 12  # pieces, below which a model may still find its way out
 
 # A step after those before it, or none: the trail before, the piece's log-probability, its attention.
-Trail = tuple["Trail", float, Float] | tuple[()]
+History = tuple["History", float, Float] | tuple[()]
 
 
 @dataclass(eq=False, slots=True)
@@ -35,23 +35,23 @@ class Hypothesis:
     """
 
     row: int = -1
-    ids: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
     total: float = 0.0
-    trail: Trail = ()
+    history: History = ()
     finish: Finish | None = None
     repetitions: int = 0
 
-    def append(self, piece: int, log_probability: float, attention: Float) -> None:
+    def append(self, token: int, log_probability: float, attention: Float) -> None:
         """Grow by one piece; `attention` is that of its step, (S,)."""
         log_probability = min(log_probability, 0.0)  # rounding may lift a certainty above it
-        self.ids.append(piece)
+        self.tokens.append(token)
         self.total += log_probability
-        self.trail = (self.trail, log_probability, attention)
+        self.history = (self.history, log_probability, attention)
 
-    def child(self, piece: int, log_probability: float, attention: Float) -> Hypothesis:
+    def child(self, token: int, log_probability: float, attention: Float) -> Hypothesis:
         """Return one that has the same past and goes on with a piece, in the same row for now."""
-        child = Hypothesis(self.row, self.ids.copy(), self.total, self.trail)
-        child.append(piece, log_probability, attention)
+        child = Hypothesis(self.row, self.tokens.copy(), self.total, self.history)
+        child.append(token, log_probability, attention)
         return child
 
     def steps_shared_with(self, older: Hypothesis) -> int:
@@ -59,8 +59,8 @@ class Hypothesis:
 
         Both have gone through as many steps as this has pieces: the first read the start, none the last piece.
         """
-        past: Trail = self.trail[0] if self.trail else ()
-        other, shared = older.trail, len(self.ids)
+        past: History = self.history[0] if self.history else ()
+        other, shared = older.history, len(self.tokens)
         while past and other and past is not other:  # mostly they part a piece or two ago
             past, other, shared = past[0], other[0], shared - 1
         return shared
@@ -69,26 +69,26 @@ class Hypothesis:
         """Return, of all steps, the log-probabilities and the attention, (S,) each."""
         log_probabilities: list[float] = []
         attention: list[Float] = []
-        trail = self.trail
-        while trail:
-            trail, log_probability, seen = trail
+        history = self.history
+        while history:
+            history, log_probability, seen = history
             log_probabilities.append(log_probability)
             attention.append(seen)
         return log_probabilities[::-1], attention[::-1]
 
     def score(self, length_penalty: float) -> float:
         """Return what hypotheses of different lengths are compared by."""
-        length: float = len(self.ids) ** length_penalty
+        length: float = len(self.tokens) ** length_penalty
         return self.total / length
 
     def cut_repetition(self, period: int, repetitions: int) -> None:
         """End with the first of several equal blocks."""
-        del self.ids[len(self.ids) - period * (repetitions - 1) :]
-        self.total = sum(self.retrace()[0][: len(self.ids)])
+        del self.tokens[len(self.tokens) - period * (repetitions - 1) :]
+        self.total = sum(self.retrace()[0][: len(self.tokens)])
         self.finish, self.repetitions = Finish.REPETITION, repetitions
 
 
-def repeated_block(ids: list[int], least: int) -> tuple[int, int]:
+def repeated_block(tokens: list[int], least: int) -> tuple[int, int]:
     """Return the length of the block that is repeated at the end, and how often; (0, 0) if there is none.
 
     It is repeated at least so often, and fills at least `MIN_REPEATED` pieces.
@@ -96,30 +96,30 @@ def repeated_block(ids: list[int], least: int) -> tuple[int, int]:
     >>> repeated_block([9] + [1, 2] * 6, 4)
     (2, 6)
     """
-    last = ids[-1]
-    if last not in ids[-1 - MAX_PERIOD : -1]:
+    last = tokens[-1]
+    if last not in tokens[-1 - MAX_PERIOD : -1]:
         return 0, 0
-    for period in range(1, min(MAX_PERIOD, len(ids) // least) + 1):
-        if ids[-1 - period] != last:
+    for period in range(1, min(MAX_PERIOD, len(tokens) // least) + 1):
+        if tokens[-1 - period] != last:
             continue
         repetitions = max(least, -(-MIN_REPEATED // period))
-        tail = ids[-period * repetitions :]
+        tail = tokens[-period * repetitions :]
         if len(tail) == period * repetitions and tail[period:] == tail[:-period]:
             return period, repetitions
     return 0, 0
 
 
-def most_repetitions(ids: list[int]) -> int:
+def most_repetitions(tokens: list[int]) -> int:
     """Return how often any block occurs in a row, at most.
 
     >>> most_repetitions([5, 7, 7, 7, 5])
     3
     """
     most = 1
-    for period in range(1, min(MAX_PERIOD, len(ids) // 2) + 1):
+    for period in range(1, min(MAX_PERIOD, len(tokens) // 2) + 1):
         run = 0  # of pieces that equal the one a period before
-        for piece, before in zip(ids[period:], ids, strict=False):
-            run = run + 1 if piece == before else 0
+        for token, before in zip(tokens[period:], tokens, strict=False):
+            run = run + 1 if token == before else 0
             most = max(most, run // period + 1)
     return most
 
@@ -149,11 +149,11 @@ def expand(
     for order, candidate in enumerate(best_first):
         place, rank = divmod(candidate, count)
         parent = live[place]
-        piece = top[parent.row][rank]
-        if piece == EOS_ID and order >= beam_size:
+        token = top[parent.row][rank]
+        if token == EOS_ID and order >= beam_size:
             continue
-        child = parent.child(piece, top_log_probabilities[parent.row][rank], step.seen(parent.row, width))
-        if piece == EOS_ID:
+        child = parent.child(token, top_log_probabilities[parent.row][rank], step.seen(parent.row, width))
+        if token == EOS_ID:
             child.finish = Finish.STOP
             ended.append(child)
             continue

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from dragoman.batching.sequence import Sequence
+from dragoman.batching.decode_request import DecodeRequest
 from dragoman.observability import tracing
 
 NAMES = ("queue", "encode", "decode")
 Instants = tuple[float, float, float, float]  # when each stage began, and the last one ended; 0: not yet
 
 
-def instants(sequence: Sequence) -> Instants:
+def instants(request: DecodeRequest) -> Instants:
     """Return when a sentence passed from one stage to the next."""
-    return sequence.submitted_at, sequence.started_at, sequence.encoded_at, sequence.finished_at
+    return request.submitted_at, request.started_at, request.encoded_at, request.finished_at
 
 
 def trace(sentences: Iterable[Instants]) -> None:

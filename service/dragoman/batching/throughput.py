@@ -8,7 +8,7 @@ show better, is not believed for ever; nor is one step in which the machine stoo
 
 from __future__ import annotations
 
-from dragoman.batching.sequence import Sequence
+from dragoman.batching.decode_request import DecodeRequest
 
 _FIRST_GUESS = 0.001  # seconds a piece in a batch of one
 _GAIN = 1.4  # of each doubling up to 8 rows; measured, roughly
@@ -18,7 +18,7 @@ _MEMORY = 1000  # steps after which a size is forgotten
 _SIZES = 11  # 1, 2, 4, ... 1024 rows
 
 
-class Pace:
+class ThroughputEstimator:
     """Seconds of one loop for a piece and for a step, by rows in the batch."""
 
     def __init__(self) -> None:
@@ -26,28 +26,28 @@ class Pace:
         self._last_seen = [-_MEMORY] * _SIZES  # in steps
         self._steps = 0
 
-    def observe(self, rows: int, pieces: int, seconds: float) -> None:
+    def observe(self, rows: int, tokens: int, seconds: float) -> None:
         """Take in one step: how many rows it had, and how many pieces were read and written."""
         size = _size(rows)
         steps_before, pieces_before, seconds_before = self._of_late[size]
         if self._knows(size):
-            usual = seconds_before * max(pieces / pieces_before, 1 / steps_before)
+            usual = seconds_before * max(tokens / pieces_before, 1 / steps_before)
             seconds = min(seconds, _MOST * usual)
         self._steps += 1
         self._last_seen[size] = self._steps
         self._of_late[size] = (
             _FADING * steps_before + 1,
-            _FADING * pieces_before + pieces,
+            _FADING * pieces_before + tokens,
             _FADING * seconds_before + seconds,
         )
 
-    def seconds_per_piece(self, rows: int) -> float:
+    def seconds_per_token(self, rows: int) -> float:
         """Return what a piece costs in a batch of some rows."""
         wanted = _size(rows)
         for size in range(wanted, -1, -1):
             if self._knows(size):
-                _, pieces, seconds = self._of_late[size]
-                return seconds / pieces / _GAIN ** min(wanted - size, 3)
+                _, tokens, seconds = self._of_late[size]
+                return seconds / tokens / _GAIN ** min(wanted - size, 3)
         return _FIRST_GUESS / _GAIN ** min(wanted, 3)
 
     def step_seconds(self, rows: int) -> float:
@@ -57,7 +57,7 @@ class Pace:
         took longer, but does not do so again and again.
         """
         size = _size(rows)
-        lasting = 2 * rows * self.seconds_per_piece(rows)
+        lasting = 2 * rows * self.seconds_per_token(rows)
         if not self._knows(size):
             return lasting
         steps, _, seconds = self._of_late[size]
@@ -66,14 +66,14 @@ class Pace:
     def _knows(self, size: int) -> bool:
         return self._steps - self._last_seen[size] < _MEMORY
 
-    def drain_seconds(self, work: int, rows: int, loops: int) -> float:
+    def drain_seconds(self, work: int, rows: int, num_workers: int) -> float:
         """Return how long some loops take for some work, with batches of some rows each."""
-        return work * self.seconds_per_piece(rows) / loops
+        return work * self.seconds_per_token(rows) / num_workers
 
-    def own_seconds(self, sequence: Sequence, rows: int) -> float:
+    def own_seconds(self, request: DecodeRequest, rows: int) -> float:
         """Return how long a sentence takes from the moment it joins a batch of some rows."""
-        read = len(sequence.source_ids) * self.seconds_per_piece(rows)
-        return read + sequence.expected_tokens * self.step_seconds(rows)
+        read = len(request.source_tokens) * self.seconds_per_token(rows)
+        return read + request.expected_tokens * self.step_seconds(rows)
 
 
 def _size(rows: int) -> int:

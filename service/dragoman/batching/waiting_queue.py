@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice, takewhile
 
-from dragoman.batching.sequence import Sequence
+from dragoman.batching.decode_request import DecodeRequest
 from dragoman.errors import OverLimit, QueueFull
 
 WINDOW = 64  # how far down the line a better suited sentence is looked for
 OLDEST_EVERY = 4  # joins, once the oldest has been overtaken often enough
-Test = Callable[[Sequence], bool]
+Test = Callable[[DecodeRequest], bool]
 
 
 @dataclass(eq=False)
@@ -31,12 +31,12 @@ class _Caller:
     """
 
     served: float
-    waiting: list[Sequence] = field(default_factory=list)
+    waiting: list[DecodeRequest] = field(default_factory=list)
     work: Counter[int] = field(default_factory=Counter)
 
-    def work_before(self, sequence: Sequence) -> int:
+    def work_before(self, request: DecodeRequest) -> int:
         """Return the pieces of those that are more urgent; counted from the nearer end, which mostly is near."""
-        place = bisect_left(self.waiting, _urgency(sequence), key=_urgency)
+        place = bisect_left(self.waiting, _urgency(request), key=_urgency)
         if 2 * place < len(self.waiting):
             return sum(s.work for s in islice(self.waiting, place))
         return self.work.total() - sum(s.work for s in islice(self.waiting, place, None))
@@ -46,7 +46,7 @@ class _Caller:
         return self.waiting[0].priority, self.served
 
 
-class Line:
+class WaitingQueue:
     """Waiting sentences: interactive before bulk, then the caller served least, then its earliest deadline.
 
     The bound: if k sentences wait when one arrives, at most `max_overtaken` + 3 (k + 1) newer ones go before
@@ -78,7 +78,7 @@ class Line:
             max_caller_share=max_caller_share,
         )
         self._callers: dict[str, _Caller] = {}
-        self._by_arrival: OrderedDict[int, Sequence] = OrderedDict()
+        self._by_arrival: OrderedDict[int, DecodeRequest] = OrderedDict()
         self._arrived = 0
         self._since_oldest = 0  # joins
         self._served = 0.0  # by whoever joined last
@@ -95,7 +95,7 @@ class Line:
     def __len__(self) -> int:
         return len(self._by_arrival)
 
-    def __iter__(self) -> Iterator[Sequence]:
+    def __iter__(self) -> Iterator[DecodeRequest]:
         return iter(self._by_arrival.values())
 
     def check_room(
@@ -139,8 +139,8 @@ class Line:
 
     @property
     def _share(self) -> str:
-        share, sentences, pieces = self._max_caller_share, self.max_waiting, self._max_work
-        return f"the limit is {share:.0%} of {sentences:,} ({pieces:,} pieces)"
+        share, sentences, tokens = self._max_caller_share, self.max_waiting, self._max_work
+        return f"the limit is {share:.0%} of {sentences:,} ({tokens:,} pieces)"
 
     def _is_full(self, count: int, work: int) -> bool:
         return len(self) + count > self.max_waiting or self.work + work > self._max_work
@@ -162,27 +162,27 @@ class Line:
         share = self._max_caller_share
         return count > share * self.max_waiting or work > share * self._max_work
 
-    def work_before(self, sequence: Sequence) -> int:
+    def work_before(self, request: DecodeRequest) -> int:
         """Return the pieces of those that would go before a sentence that does not wait yet."""
-        own = self._callers.get(sequence.caller)
-        ahead = own.work_before(sequence) if own else 0
+        own = self._callers.get(request.caller)
+        ahead = own.work_before(request) if own else 0
         of_others = sum(
             work - (own.work[priority] if own else 0)
             for priority, work in self._work_of.items()
-            if priority <= sequence.priority
+            if priority <= request.priority
         )
-        return ahead + min(of_others, max(1, len(self._callers) - bool(own)) * (ahead + sequence.work))
+        return ahead + min(of_others, max(1, len(self._callers) - bool(own)) * (ahead + request.work))
 
-    def add(self, sequence: Sequence) -> None:
+    def add(self, request: DecodeRequest) -> None:
         """Let a sentence wait at the place its urgency gives it."""
-        sequence.arrival = self._arrived
+        request.arrival = self._arrived
         self._arrived += 1
-        self._by_arrival[sequence.arrival] = sequence
-        caller = self._callers.setdefault(sequence.caller, _Caller(self._served))
-        insort(caller.waiting, sequence, key=_urgency)
-        self._count(caller, sequence, 1)
+        self._by_arrival[request.arrival] = request
+        caller = self._callers.setdefault(request.caller, _Caller(self._served))
+        insort(caller.waiting, request, key=_urgency)
+        self._count(caller, request, 1)
 
-    def take(self, fits: Test, suits: Test) -> Sequence | None:
+    def take(self, fits: Test, suits: Test) -> DecodeRequest | None:
         """Take out the sentence that joins next, or none if it must wait for room.
 
         Args:
@@ -201,7 +201,7 @@ class Line:
             self._remove(chosen)
         return chosen
 
-    def _candidates(self) -> list[Sequence]:
+    def _candidates(self) -> list[DecodeRequest]:
         oldest = self._oldest()
         if oldest and self._since_oldest >= OLDEST_EVERY - 1:
             gone = self._arrived - len(self)
@@ -210,35 +210,35 @@ class Line:
         callers = sorted(self._callers.values(), key=lambda caller: caller.turn)
         return list(islice(chain.from_iterable(caller.waiting for caller in callers), WINDOW))
 
-    def _oldest(self) -> Sequence | None:
+    def _oldest(self) -> DecodeRequest | None:
         return next(iter(self._by_arrival.values()), None)
 
-    def _remove(self, sequence: Sequence) -> None:
-        caller = self._callers[sequence.caller]
-        del caller.waiting[bisect_left(caller.waiting, _urgency(sequence), key=_urgency)]
+    def _remove(self, request: DecodeRequest) -> None:
+        caller = self._callers[request.caller]
+        del caller.waiting[bisect_left(caller.waiting, _urgency(request), key=_urgency)]
         if not caller.waiting:
-            del self._callers[sequence.caller]
-        del self._by_arrival[sequence.arrival]
-        self._count(caller, sequence, -1)
+            del self._callers[request.caller]
+        del self._by_arrival[request.arrival]
+        self._count(caller, request, -1)
 
-    def _count(self, caller: _Caller, sequence: Sequence, sign: int) -> None:
-        work = sign * sequence.work
+    def _count(self, caller: _Caller, request: DecodeRequest, sign: int) -> None:
+        work = sign * request.work
         self.work += work
-        caller.work[sequence.priority] += work
-        self._work_of[sequence.priority] += work
-        self.num_of[sequence.priority] += sign
-        self.rows += sign * sequence.search.beam_size
+        caller.work[request.priority] += work
+        self._work_of[request.priority] += work
+        self.num_of[request.priority] += sign
+        self.rows += sign * request.search.beam_size
 
     def _drop_lost(self, now: float) -> None:
-        for sequence in [waiting for waiting in self if waiting.is_lost(now)]:
-            self._remove(sequence)
-            self.give_up(sequence)
+        for request in [waiting for waiting in self if waiting.is_lost(now)]:
+            self._remove(request)
+            self.give_up(request)
 
-    def give_up(self, sequence: Sequence) -> None:
+    def give_up(self, request: DecodeRequest) -> None:
         """Let a sentence go that was lost while it waited."""
         self.num_given_up += 1
-        sequence.give_up()
+        request.give_up()
 
 
-def _urgency(sequence: Sequence) -> tuple[int, float, int]:
-    return sequence.priority, sequence.deadline, sequence.arrival
+def _urgency(request: DecodeRequest) -> tuple[int, float, int]:
+    return request.priority, request.deadline, request.arrival

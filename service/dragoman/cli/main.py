@@ -37,8 +37,8 @@ from dragoman.observability.metrics import Metrics
 from dragoman.observability.tracing import Tracer
 from dragoman.registry.allocator import bound_memory
 from dragoman.registry.loading import build, reloader
-from dragoman.registry.model_registry import Served
-from dragoman.registry.repository import folders
+from dragoman.registry.model_registry import ModelRegistry
+from dragoman.registry.repository import bundle_folders
 from dragoman.rpc.server import Server, serve_until_stopped
 from dragoman.text.languages import primary_language
 from dragoman.translation.translator import Translator
@@ -58,20 +58,20 @@ def serve(read: Callable[[], Settings]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for, a reload, is about to be done anyway
     bound_memory()
     logs.configure(settings.log_level)
-    served, metrics = build(settings)
+    registry, metrics = build(settings)
     try:
         with _metrics_server(settings, metrics) as metrics_port, tracing.opened(settings) as tracer:
 
             def announce(port: int) -> None:
                 log.info(
                     "serving %s on %s port %d, metrics on port %s (%s, decode loops: %d, threads of each: %d)",
-                    ", ".join(model.full_name for model in served.models), settings.host, port, metrics_port,
-                    served.kernel_set, served.loops, served.threads,
+                    ", ".join(model.full_name for model in registry.models), settings.host, port, metrics_port,
+                    registry.kernel_set, registry.num_workers, registry.threads,
                 )  # fmt: skip
 
-            asyncio.run(_serve(served, metrics, tracer, read, announce))
+            asyncio.run(_serve(registry, metrics, tracer, read, announce))
     finally:
-        served.close()
+        registry.close()
 
 
 @contextmanager
@@ -95,16 +95,16 @@ def _metrics_server(settings: Settings, metrics: Metrics) -> Iterator[int | None
 
 
 async def _serve(
-    served: Served,
+    registry: ModelRegistry,
     metrics: Metrics,
     tracer: Tracer | None,
     read: Callable[[], Settings],
     announce: Callable[[int], None],
 ) -> None:
     # Texts are cut aside and models loaded aside: by as many threads as there are processors for, not as the host has.
-    aside = ThreadPoolExecutor(max_workers=usable_threads(served.cores) + 1, thread_name_prefix="aside")
+    aside = ThreadPoolExecutor(max_workers=usable_threads(registry.cores) + 1, thread_name_prefix="aside")
     asyncio.get_running_loop().set_default_executor(aside)
-    await serve_until_stopped(Server(served, metrics, tracer), reloader(served, read), announce)
+    await serve_until_stopped(Server(registry, metrics, tracer), reloader(registry, read), announce)
 
 
 def demo() -> None:
@@ -113,10 +113,10 @@ def demo() -> None:
 
 
 async def _demo(settings: Settings) -> None:
-    served, metrics = build(settings)
-    server = Server(served, metrics)
+    registry, metrics = build(settings)
+    server = Server(registry, metrics)
     port = await server.start()
-    print(f"{served.bundle.full_name} on 127.0.0.1:{port}\n")
+    print(f"{registry.bundle.full_name} on 127.0.0.1:{port}\n")
     try:
         for target in ("fr", "es"):
             await asyncio.to_thread(_demo_call, port, target)
@@ -135,14 +135,14 @@ def _demo_call(port: int, target: str) -> None:
 def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Options]]:
     """Yield what translates in this process, where nobody else waits and no call is too large."""
     source, target = (primary_language(code) or code for code in (arguments.source, arguments.target))
-    served, _ = build(config.read(config.ANY_QUEUE, os.environ))
+    registry, _ = build(config.read(config.ANY_QUEUE, os.environ))
     try:
-        if [source, target] not in served.bundle.manifest.pairs:
-            pairs = ", ".join(f"{s}->{t}" for s, t in served.bundle.manifest.pairs)
+        if [source, target] not in registry.bundle.manifest.pairs:
+            pairs = ", ".join(f"{s}->{t}" for s, t in registry.bundle.manifest.pairs)
             raise NotServed(f"the pair {source}->{target} is not served; served: {pairs}")
-        yield served.translator, Options(source, target, alignment=True)
+        yield registry.translator, Options(source, target, alignment=True)
     finally:
-        served.close()
+        registry.close()
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def models(arguments: argparse.Namespace) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Check a bundle, or each bundle of a directory, and say what it is."""
-    for folder in folders(arguments.bundle):
+    for folder in bundle_folders(arguments.bundle):
         checked = bundle.load(folder)
         pairs = ", ".join(f"{source}->{target}" for source, target in checked.manifest.pairs)
         print(f"{checked.full_name}: {checked.manifest.precision}, {pairs}, complete and unaltered")

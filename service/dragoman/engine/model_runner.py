@@ -84,7 +84,7 @@ def padded(length: int) -> int:
     return -(-length // MULTIPLE) * MULTIPLE
 
 
-class Runner:
+class ModelRunner:
     """The decoder rows of one model. Not thread-safe: one thread owns it."""
 
     def __init__(self, sessions: Sessions, shape: dict[str, int]) -> None:
@@ -140,7 +140,7 @@ class Runner:
         encoded: list[Kept] = self._encoder.run(self._cross_names, {**feeds, "source_length": lengths})
         return encoded
 
-    def step(self, pieces: Sequence[int], num_top: int = 0) -> Step:
+    def step(self, tokens: Sequence[int], num_top: int = 0) -> Step:
         """Advance every row by one piece.
 
         Args:
@@ -148,7 +148,7 @@ class Runner:
             num_top: N, how many of the best pieces of each row are named.
         """
         rows = self._rows
-        self._token[:rows] = pieces
+        self._token[:rows] = tokens
         if self._furthest >= self._self.length and self._self.reserve(rows, rows, self._furthest + 1):
             self._bound.clear()
         bound = self._bound.get((rows, num_top)) or self._bind(rows, num_top)

@@ -16,7 +16,7 @@ from dragoman.errors import ConfigError
 Facts = Mapping[str, str | int]  # lengths, counts, names of our own; never a text, never a key
 
 
-class Span(Protocol):
+class TraceSpan(Protocol):
     """One call, as whoever traces it sees it. Times are those of `time.monotonic`."""
 
     trace_id: str
@@ -32,14 +32,14 @@ class Span(Protocol):
 class Tracer(Protocol):
     """Makes the spans of calls."""
 
-    def begin(self, method: str, headers: Mapping[str, str]) -> Span:
+    def begin(self, method: str, headers: Mapping[str, str]) -> TraceSpan:
         """Begin the span of a call, as a child of the caller's if there is a `traceparent`."""
 
 
-_span: ContextVar[Span | None] = ContextVar("span", default=None)
+_span: ContextVar[TraceSpan | None] = ContextVar("span", default=None)
 
 
-def follow(span: Span | None) -> None:
+def follow(span: TraceSpan | None) -> None:
     """Let the stages of the present task, and of those it starts, belong to a call."""
     _span.set(span)
 

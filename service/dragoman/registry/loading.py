@@ -13,24 +13,24 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from dragoman import bundle
-from dragoman.batching.decode_pool import Loop, Worker
+from dragoman.batching.decode_pool import DecodePool, DecodeWorker
 from dragoman.batching.scheduler import Scheduler
-from dragoman.batching.waiting_queue import Line
+from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.bundle import Bundle
 from dragoman.config import Settings
-from dragoman.engine.model_runner import Runner
+from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.processors import cpu_limit, kernel_set, usable_threads
 from dragoman.engine.sessions import Sessions, open_sessions
 from dragoman.errors import BundleError, ConfigError
 from dragoman.observability.metrics import Metrics
-from dragoman.registry.model_registry import Model, Served
-from dragoman.registry.reloader import Reloader, tell
-from dragoman.registry.repository import find
+from dragoman.registry.model_registry import LoadedModel, ModelRegistry
+from dragoman.registry.reloader import Reloader, report_refused
+from dragoman.registry.repository import scan
 from dragoman.text.tokenizer import Tokenizer
 from dragoman.translation.translator import Translator
 
 
-def build(settings: Settings) -> tuple[Served, Metrics]:
+def build(settings: Settings) -> tuple[ModelRegistry, Metrics]:
     """Load the bundles and start their loops.
 
     Raises:
@@ -38,67 +38,67 @@ def build(settings: Settings) -> tuple[Served, Metrics]:
     """
     metrics = Metrics(CollectorRegistry())
     cores = cpu_limit()
-    loops = settings.decode_loops or (1 if settings.threads else usable_threads(cores))
-    threads = settings.threads or max(1, usable_threads(cores) // loops)
-    metrics.threads.set(loops * threads)
+    num_workers = settings.decode_loops or (1 if settings.threads else usable_threads(cores))
+    threads = settings.threads or max(1, usable_threads(cores) // num_workers)
+    metrics.threads.set(num_workers * threads)
     metrics.cpu_limit_cores.set(cores)
-    served = Served(settings, metrics, loops, threads, cores, kernel_set())
-    found = find(settings, [], partial(load, served))
+    registry = ModelRegistry(settings, metrics, num_workers, threads, cores, kernel_set())
+    found = scan(settings, [], partial(load, registry))
     if not found.models:
         raise found.refused[-1]
-    tell(served, found.refused)
-    served.exchange(found.models)
+    report_refused(registry, found.refused)
+    registry.exchange(found.models)
     metrics.last_reload_successful.set(not found.refused)
-    return served, metrics
+    return registry, metrics
 
 
-def reloader(served: Served, read: Callable[[], Settings]) -> Reloader:
+def reloader(registry: ModelRegistry, read: Callable[[], Settings]) -> Reloader:
     """Return what keeps a server up to date.
 
     Args:
         read: Returns the settings as they are written now.
     """
-    return Reloader(served, partial(load, served), read)
+    return Reloader(registry, partial(load, registry), read)
 
 
-def load(served: Served, checked: Bundle) -> Model:
+def load(registry: ModelRegistry, checked: Bundle) -> LoadedModel:
     """Load one bundle for a server and start its loop.
 
     Raises:
         StartupError: It cannot be served.
     """
     began = time.monotonic()
-    settings, metrics = served.settings, served.metrics
+    settings, metrics = registry.settings, registry.metrics
     tokenizer = _tokenizer(checked)
     positions = checked.manifest.shape["max_positions"]
     if settings.max_sentence_tokens > positions:
         raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
-    sessions = open_sessions(checked, served.threads)
-    waiting = Line(
+    sessions = open_sessions(checked, registry.threads)
+    waiting = WaitingQueue(
         max_waiting=settings.max_queued_sentences,
         max_work=settings.max_queued_tokens,
         max_overtaken=settings.max_overtaken,
         max_caller_share=settings.max_caller_share,
     )
-    workers = [_worker(sessions, checked, waiting, settings) for _ in range(served.loops)]
-    loop = Loop(waiting, workers, metrics.of_one_engine())
+    workers = [_worker(sessions, checked, waiting, settings) for _ in range(registry.num_workers)]
+    pool = DecodePool(waiting, workers, metrics.of_one_engine())
     translator = Translator(
-        checked, tokenizer, loop, metrics, max_sentence_tokens=settings.max_sentence_tokens
+        checked, tokenizer, pool, metrics, max_sentence_tokens=settings.max_sentence_tokens
     )
     for source, target in checked.manifest.pairs:
         metrics.add_pair(f"{source}-{target}")
-    loop.start()
-    return Model(checked, translator, waiting, loop, time.time(), time.monotonic() - began)
+    pool.start()
+    return LoadedModel(checked, translator, waiting, pool, time.time(), time.monotonic() - began)
 
 
-def _worker(sessions: Sessions, checked: Bundle, waiting: Line, settings: Settings) -> Worker:
+def _worker(sessions: Sessions, checked: Bundle, waiting: WaitingQueue, settings: Settings) -> DecodeWorker:
     """Return one decode loop's rows, warmed up."""
-    runner = Runner(sessions, checked.manifest.shape)
+    runner = ModelRunner(sessions, checked.manifest.shape)
     runner.warm_up()
     scheduler = Scheduler(
         waiting, max_running=settings.max_running_sentences, max_batch_tokens=settings.max_batch_tokens
     )
-    return Worker(runner, scheduler)
+    return DecodeWorker(runner, scheduler)
 
 
 def _tokenizer(checked: Bundle) -> Tokenizer:
@@ -108,8 +108,10 @@ def _tokenizer(checked: Bundle) -> Tokenizer:
     except ValueError as error:
         raise BundleError(f"bundle {checked.folder}: {bundle.TOKENIZER}: {error}") from None
     wanted = checked.manifest.shape["vocabulary"]
-    if tokenizer.num_pieces != wanted:
-        message = f"{bundle.TOKENIZER} has {tokenizer.num_pieces} pieces, {bundle.MANIFEST} says {wanted}"
+    if tokenizer.vocabulary_size != wanted:
+        message = (
+            f"{bundle.TOKENIZER} has {tokenizer.vocabulary_size} pieces, {bundle.MANIFEST} says {wanted}"
+        )
         raise BundleError(f"bundle {checked.folder}: {message}")
     if unknown := {target for _, target in checked.manifest.pairs} - tokenizer.languages.keys():
         message = f"{bundle.TOKENIZER} has no tag for {', '.join(sorted(unknown))}"

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dragoman.batching.decode_pool import Loop
-from dragoman.batching.waiting_queue import Line
+from dragoman.batching.decode_pool import DecodePool
+from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.bundle import Bundle
 from dragoman.config import Settings
 from dragoman.errors import NotServed, quoted
@@ -20,7 +20,7 @@ from dragoman.translation.translator import Translator
 
 
 @dataclass(eq=False)
-class Model:
+class LoadedModel:
     """One version of a model, loaded and warmed up.
 
     Attributes:
@@ -30,8 +30,8 @@ class Model:
 
     bundle: Bundle
     translator: Translator
-    line: Line
-    loop: Loop
+    waiting: WaitingQueue
+    pool: DecodePool
     loaded_at: float
     load_seconds: float
     calls: int = 0
@@ -43,7 +43,7 @@ class Model:
 
     def limit(self, settings: Settings) -> None:
         """Take over the limits on who waits."""
-        self.line.limit(
+        self.waiting.limit(
             max_waiting=settings.max_queued_sentences,
             max_work=settings.max_queued_tokens,
             max_overtaken=settings.max_overtaken,
@@ -52,12 +52,12 @@ class Model:
 
     def close(self) -> None:
         """Finish what runs and waits, then let the engine go, whoever still holds the translator."""
-        self.loop.close()
-        self.loop.workers.clear()
+        self.pool.close()
+        self.pool.workers.clear()
 
 
 @dataclass(eq=False)
-class Served:
+class ModelRegistry:
     """The parts of one server, wired by `dragoman.registry.loading`.
 
     Attributes:
@@ -69,15 +69,15 @@ class Served:
 
     settings: Settings
     metrics: Metrics
-    loops: int
+    num_workers: int
     threads: int
     cores: float
     kernel_set: str
-    models: list[Model] = field(default_factory=list)
-    retiring: list[Model] = field(default_factory=list)
+    models: list[LoadedModel] = field(default_factory=list)
+    retiring: list[LoadedModel] = field(default_factory=list)
 
     @property
-    def default(self) -> Model:
+    def default(self) -> LoadedModel:
         """Return the model that answers who names none."""
         return self.models[0]
 
@@ -92,11 +92,11 @@ class Served:
         return self.default.translator
 
     @property
-    def loop(self) -> Loop:
+    def pool(self) -> DecodePool:
         """Return the loop of the default model."""
-        return self.default.loop
+        return self.default.pool
 
-    def pick(self, wanted: str) -> Model:
+    def pick(self, wanted: str) -> LoadedModel:
         """Return the model of a name, or of `name@version`; the newest version where none is given.
 
         Raises:
@@ -117,7 +117,7 @@ class Served:
         raise NotServed(message, reason="MODEL_NOT_SERVED", served=served)
 
     @contextmanager
-    def using(self, wanted: str) -> Iterator[Model]:
+    def using(self, wanted: str) -> Iterator[LoadedModel]:
         """Hold a model for the time of a call.
 
         Raises:
@@ -136,7 +136,7 @@ class Served:
         for model in (*self.models, *self.retiring):
             model.limit(settings)
 
-    def exchange(self, models: list[Model]) -> list[Model]:
+    def exchange(self, models: list[LoadedModel]) -> list[LoadedModel]:
         """Let some models answer from now on, and return those that no longer do: they are to be retired."""
         gone = [model for model in self.models if model not in models]
         for model in models:
@@ -144,7 +144,7 @@ class Served:
         self.models, self.retiring = models, self.retiring + gone
         return gone
 
-    def retire(self, model: Model) -> None:
+    def retire(self, model: LoadedModel) -> None:
         """Close a model that answers no more, and give its memory back to the system; takes its calls' time."""
         model.close()
         self.retiring.remove(model)

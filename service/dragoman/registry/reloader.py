@@ -14,8 +14,8 @@ from contextlib import suppress
 from dragoman.config import Settings, take_over
 from dragoman.errors import ConfigError, DragomanError
 from dragoman.observability import logs
-from dragoman.registry.model_registry import Model, Served
-from dragoman.registry.repository import Load, Stamp, find, watched
+from dragoman.registry.model_registry import LoadedModel, ModelRegistry
+from dragoman.registry.repository import Fingerprint, Load, inputs_fingerprint, scan
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
@@ -24,13 +24,13 @@ _POLL_SECONDS = 0.05
 class Reloader:
     """Watches what a server was made of. Made in the event loop that it runs in."""
 
-    def __init__(self, served: Served, load: Load, read: Callable[[], Settings]) -> None:
+    def __init__(self, registry: ModelRegistry, load: Load, read: Callable[[], Settings]) -> None:
         """Begin to watch nothing yet.
 
         Args:
             read: Returns the settings as flags, environment and file say now.
         """
-        self._served, self._load, self._read = served, load, read
+        self._registry, self._load, self._read = registry, load, read
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._is_stopping = False
@@ -47,13 +47,13 @@ class Reloader:
 
     async def run(self) -> None:
         """Watch until stopped. A change is taken over once two looks have found the same: it is complete then."""
-        seen: Stamp | None = None
-        taken: Stamp | None = None  # not even the start: a file may have changed since it was read
+        seen: Fingerprint | None = None
+        taken: Fingerprint | None = None  # not even the start: a file may have changed since it was read
         while True:
             is_asked = await self._pause()
             if self._is_stopping:
                 break
-            last, seen = seen, await asyncio.to_thread(watched, self._served.settings)
+            last, seen = seen, await asyncio.to_thread(inputs_fingerprint, self._registry.settings)
             if is_asked or (seen == last and seen != taken):
                 taken = seen
                 await self.reload()
@@ -64,7 +64,7 @@ class Reloader:
     async def _pause(self) -> bool:
         """Wait for the time of the next look, or until somebody asks; return whether somebody did."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._served.settings.reload_seconds or None):
+            async with asyncio.timeout(self._registry.settings.reload_seconds or None):
                 await self._asked.wait()
         is_asked = self._asked.is_set()
         self._asked.clear()
@@ -77,37 +77,37 @@ class Reloader:
             is_good &= await self._reload_models()
         except Exception:  # a watch that ends in silence would miss all that comes
             log.exception("reload failed; what was loaded goes on serving")
-            self._served.metrics.reloads.labels("failed").inc()
+            self._registry.metrics.reloads.labels("failed").inc()
             is_good = False
-        self._served.metrics.last_reload_successful.set(is_good)
+        self._registry.metrics.last_reload_successful.set(is_good)
 
     async def _reload_settings(self) -> bool:
         try:
             wanted = await asyncio.to_thread(self._read)
         except ConfigError as error:
             log.error("settings refused, the old ones stay in use: %s", error)
-            self._served.metrics.reloads.labels("settings_refused").inc()
+            self._registry.metrics.reloads.labels("settings_refused").inc()
             return False
-        settings, changed, waiting = take_over(self._served.settings, wanted)
+        settings, changed, waiting = take_over(self._registry.settings, wanted)
         for said in waiting:
             log.warning("setting %s takes effect when the server is started anew", said)
         if changed:
-            if settings.log_level != self._served.settings.log_level:
+            if settings.log_level != self._registry.settings.log_level:
                 logs.set_level(settings.log_level)
-            self._served.configure(settings)
+            self._registry.configure(settings)
             log.info("settings changed: %s", ", ".join(changed))
-            self._served.metrics.reloads.labels("settings_changed").inc()
+            self._registry.metrics.reloads.labels("settings_changed").inc()
         return True
 
     async def _reload_models(self) -> bool:
-        present = list(self._served.models)
-        found = await asyncio.to_thread(find, self._served.settings, present, self._load)
+        present = list(self._registry.models)
+        found = await asyncio.to_thread(scan, self._registry.settings, present, self._load)
         if self._is_stopping:
             for model in found.models:
                 if model not in present:
                     await asyncio.to_thread(model.close)
             return True
-        tell(self._served, found.refused)
+        report_refused(self._registry, found.refused)
         if found.models and found.models != present:
             for model in found.models:
                 if model not in present:
@@ -117,31 +117,31 @@ class Reloader:
                         model.bundle.folder,
                         model.load_seconds,
                     )
-                    self._served.metrics.reloads.labels("model_loaded").inc()
-            for model in self._served.exchange(found.models):
+                    self._registry.metrics.reloads.labels("model_loaded").inc()
+            for model in self._registry.exchange(found.models):
                 task = asyncio.create_task(self._retire(model))
                 self._retiring.add(task)
                 task.add_done_callback(self._retiring.discard)
         return not found.refused
 
-    async def _retire(self, model: Model) -> None:
+    async def _retire(self, model: LoadedModel) -> None:
         """Close a model once its calls are done; those that take too long find it closed."""
         began = time.monotonic()
-        while model.calls and time.monotonic() - began < self._served.settings.retire_seconds:
+        while model.calls and time.monotonic() - began < self._registry.settings.retire_seconds:
             await asyncio.sleep(_POLL_SECONDS)
         left = model.calls
-        await asyncio.to_thread(self._served.retire, model)
+        await asyncio.to_thread(self._registry.retire, model)
         log.info(
             "retired %s after %.1f s, calls that still use it: %d",
             model.full_name,
             time.monotonic() - began,
             left,
         )
-        self._served.metrics.reloads.labels("model_retired").inc()
+        self._registry.metrics.reloads.labels("model_retired").inc()
 
 
-def tell(served: Served, refused: list[DragomanError]) -> None:
+def report_refused(registry: ModelRegistry, refused: list[DragomanError]) -> None:
     """Log and count the bundles that cannot be served."""
     for error in refused:
         log.error("refused, what is loaded goes on serving: %s", error)
-        served.metrics.reloads.labels("model_refused").inc()
+        registry.metrics.reloads.labels("model_refused").inc()

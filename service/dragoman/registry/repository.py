@@ -11,22 +11,22 @@ from dragoman.bundle import MANIFEST, Bundle
 from dragoman.config import Settings
 from dragoman.errors import BundleError, ConfigError, DragomanError
 from dragoman.files import ReadLimits
-from dragoman.registry.model_registry import Model
+from dragoman.registry.model_registry import LoadedModel
 from dragoman.registry.versions import select
 
-Load = Callable[[Bundle], Model]
-Stamp = tuple[object, ...]
+Load = Callable[[Bundle], LoadedModel]
+Fingerprint = tuple[object, ...]
 
 
 @dataclass(frozen=True)
-class Found:
+class ScanResult:
     """What should serve, and why other things cannot; without models, what serves goes on."""
 
-    models: list[Model]
+    models: list[LoadedModel]
     refused: list[DragomanError]
 
 
-def folders(path: Path) -> list[Path]:
+def bundle_folders(path: Path) -> list[Path]:
     """Return the bundles of a directory: itself, or those of its subdirectories that have a manifest.
 
     Names that begin with a dot are passed over: Kubernetes keeps its versions of a volume there.
@@ -44,7 +44,7 @@ def _has_manifest(folder: Path) -> bool:
         return True
 
 
-def stamp(paths: Sequence[Path]) -> Stamp:
+def fingerprint(paths: Sequence[Path]) -> Fingerprint:
     """Return what changes whenever a file, or a file of a directory, is written, replaced or removed."""
     files = [file for path in paths for file in (path, *_files(path))]
     return tuple((str(file), _state(file)) for file in files)
@@ -67,84 +67,84 @@ def _state(path: Path) -> tuple[int, ...] | None:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def watched(settings: Settings) -> Stamp:
+def inputs_fingerprint(settings: Settings) -> Fingerprint:
     """Return the state of everything that a server reads."""
     files = [Path(settings.config)] if settings.config else []
-    return stamp([*files, *folders(settings.bundle)])
+    return fingerprint([*files, *bundle_folders(settings.bundle)])
 
 
-def find(settings: Settings, present: Sequence[Model], load: Load) -> Found:
+def scan(settings: Settings, present: Sequence[LoadedModel], load: Load) -> ScanResult:
     """Find what should serve; present models are kept where nothing about them changed, others are loaded.
 
     What was loaded from a directory before it was spoilt goes on being offered. Takes as long as checking and
     loading do: not for the thread of the event loop.
     """
-    before = {path: stamp([path]) for path in folders(settings.bundle)}
+    before = {path: fingerprint([path]) for path in bundle_folders(settings.bundle)}
     limits = ReadLimits(settings.max_bundle_file_bytes, settings.file_read_seconds)
-    offered: list[Bundle] = []
+    candidates: list[Bundle] = []
     refused: list[DragomanError] = []
 
     def refuse(path: Path, error: DragomanError) -> None:
         refused.append(error)
         loaded = [model.bundle for model in present if model.bundle.folder == path]
-        offered.extend(old for old in loaded if old.full_name not in [new.full_name for new in offered])
+        candidates.extend(old for old in loaded if old.full_name not in [new.full_name for new in candidates])
 
     for path in before:
         try:
-            _offer(path, offered, limits)
+            _add_candidate(path, candidates, limits)
         except BundleError as error:
             refuse(path, error)
     models = {model.bundle.checksum: model for model in present}
     while True:
         try:
-            wanted = select(offered, settings.keep_versions, settings.default_model)
+            wanted = select(candidates, settings.keep_versions, settings.default_model)
         except ConfigError as error:
             _close(models.values(), but=present)
-            return Found([], [*refused, error])
-        missing = next((offer for offer in wanted if offer.checksum not in models), None)
+            return ScanResult([], [*refused, error])
+        missing = next((candidate for candidate in wanted if candidate.checksum not in models), None)
         if missing is None:
-            return Found([models[offer.checksum] for offer in wanted], refused)
+            return ScanResult([models[candidate.checksum] for candidate in wanted], refused)
         try:
             models[missing.checksum] = _load(missing, before[missing.folder], load)
         except DragomanError as error:
-            offered.remove(missing)
+            candidates.remove(missing)
             refuse(missing.folder, error)
 
 
-def _offer(path: Path, offered: list[Bundle], limits: ReadLimits) -> None:
+def _add_candidate(path: Path, candidates: list[Bundle], limits: ReadLimits) -> None:
     """Check a bundle and add it, unless it is a copy of one that is offered already.
 
     Raises:
         BundleError: It is not whole, or has the name and version of another.
     """
     found = bundle.load(path, limits)
-    same = next((other for other in offered if other.full_name == found.full_name), None)
+    same = next((other for other in candidates if other.full_name == found.full_name), None)
     if same is None:
-        offered.append(found)
+        candidates.append(found)
     elif same.checksum != found.checksum:
         raise BundleError(f"bundle {path}: {found.full_name} is another model in {same.folder}")
 
 
-def _load(offer: Bundle, before: Stamp, load: Load) -> Model:
+def _load(candidate: Bundle, before: Fingerprint, load: Load) -> LoadedModel:
     """Load a checked bundle.
 
     Raises:
         DragomanError: It cannot be served, or has changed since it was checked.
     """
     try:
-        model = load(offer)
+        model = load(candidate)
     except DragomanError:
         raise
     except Exception as error:  # noqa: BLE001 - a new version may fail in any way, and must not harm the old one
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BundleError(f"bundle {offer.folder}: cannot be loaded: {reason}") from None
-    if stamp([offer.folder]) != before:
+        raise BundleError(f"bundle {candidate.folder}: cannot be loaded: {reason}") from None
+    if fingerprint([candidate.folder]) != before:
         model.close()
-        raise BundleError(f"bundle {offer.folder}: changed while it was loaded")
+        raise BundleError(f"bundle {candidate.folder}: changed while it was loaded")
     return model
 
 
-def _close(models: Iterable[Model], *, but: Sequence[Model]) -> None:
+def _close(models: Iterable[LoadedModel], *, but: Sequence[LoadedModel]) -> None:
     for model in models:
         if model not in but:
             model.close()

@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from dragoman.errors import DragomanError
 from dragoman.rpc import status
-from dragoman.rpc.memory_budget import Memory
+from dragoman.rpc.memory_budget import MemoryBudget
 from dragoman.security.guard import Caller, Guard
 
 Refusal = Callable[[str, DragomanError], Any]
@@ -19,7 +19,7 @@ Refusal = Callable[[str, DragomanError], Any]
 class Access:
     """Who may call, and how much of all calls is held at once."""
 
-    def __init__(self, guard: Guard, memory: Memory, *, knows_clients: bool) -> None:
+    def __init__(self, guard: Guard, memory: MemoryBudget, *, knows_clients: bool) -> None:
         """Take over the parts.
 
         Args:

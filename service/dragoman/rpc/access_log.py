@@ -25,7 +25,7 @@ def request_id(headers: Mapping[str, str]) -> str:
     return uuid.uuid4().hex
 
 
-class Record:
+class CallRecord:
     """One call of our service, from its first byte to its last.
 
     Attributes:

@@ -23,9 +23,9 @@ from dragoman.observability.metrics import SERVICE, Metrics
 from dragoman.observability.tracing import Tracer
 from dragoman.rpc import status
 from dragoman.rpc.access import Access, Gate
-from dragoman.rpc.access_log import Record
-from dragoman.rpc.memory_budget import Hold, Memory
-from dragoman.rpc.reply_writer import Replies, Send, abort
+from dragoman.rpc.access_log import CallRecord
+from dragoman.rpc.memory_budget import Hold, MemoryBudget
+from dragoman.rpc.reply_writer import ReplyWriter, Send, abort
 from dragoman.security.guard import Caller
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Call:
     request_id: str
     deadline: float
     caller: Caller
-    memory: Memory
+    memory: MemoryBudget
     facts: dict[str, str | int] = field(default_factory=dict)
     hold: Hold = lambda _: None
 
@@ -62,7 +62,7 @@ Method = Callable[[Any, Call], Awaitable[Message]]
 StreamMethod = Callable[[AsyncIterator[Any], Call, Send], Awaitable[None]]
 
 
-class Calls:
+class RpcHandlers:
     """Wraps methods into handlers."""
 
     def __init__(
@@ -116,7 +116,7 @@ class Calls:
         async def handle(payloads: AsyncIterator[bytes], context: Any) -> None:
             async with (
                 self._observed(("bidi_stream", SERVICE, name), context) as call,
-                Replies(context) as send,
+                ReplyWriter(context) as send,
             ):
                 requests = _Requests(self, request_type, context)
                 async with aclosing(aiter(requests)) as taken:
@@ -130,7 +130,7 @@ class Calls:
     async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[Call]:
         """Count, time and record a call, keep it within its deadline, and turn errors into statuses."""
         began = time.monotonic()
-        record = Record(f"{labels[1]}/{labels[2]}", context, self._tracer)
+        record = CallRecord(f"{labels[1]}/{labels[2]}", context, self._tracer)
         code = grpc.StatusCode.CANCELLED  # until proved otherwise
         self.running += 1
         self.begun += 1
@@ -158,7 +158,7 @@ class Calls:
 
     @asynccontextmanager
     async def _bounded(
-        self, labels: tuple[str, str, str], context: Any, record: Record
+        self, labels: tuple[str, str, str], context: Any, record: CallRecord
     ) -> AsyncIterator[Call]:
         """Run a call within its deadline, and turn what nobody expected into our own error."""
         kind, _, name = labels
@@ -186,13 +186,13 @@ class Calls:
 class _Requests:
     """The requests of a stream. Once the server drains, what was taken is answered, and another server takes the rest."""
 
-    def __init__(self, calls: Calls, request_type: type[Message], context: Any) -> None:
-        self._calls, self._request_type, self._context = calls, request_type, context
+    def __init__(self, rpcs: RpcHandlers, request_type: type[Message], context: Any) -> None:
+        self._rpcs, self._request_type, self._context = rpcs, request_type, context
         self.is_cut = False
 
     async def __aiter__(self) -> AsyncGenerator[Message]:
         taken = 0
-        draining = asyncio.ensure_future(self._calls.draining.wait())
+        draining = asyncio.ensure_future(self._rpcs.draining.wait())
         coming: asyncio.Future[Any] | None = None
         try:
             while True:

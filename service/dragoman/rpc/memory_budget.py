@@ -13,7 +13,7 @@ Hold = Callable[[int], None]
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 60.0
 
 
-class Memory:
+class MemoryBudget:
     """A bound on the bytes of all calls; used by the event loop only."""
 
     def __init__(

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Replies:
+class ReplyWriter:
     """Writes the replies of a stream, the headers by themselves, and lets nobody leave in the middle of those.
 
     gRPC would send them once more with the error, which the core forbids: the caller would never hear of the end.

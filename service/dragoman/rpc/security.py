@@ -14,11 +14,11 @@ from dragoman.config import Settings
 from dragoman.errors import ConfigError
 from dragoman.observability.metrics import Metrics
 from dragoman.rpc.access import Access
-from dragoman.rpc.memory_budget import Memory
+from dragoman.rpc.memory_budget import MemoryBudget
 from dragoman.security import keys
 from dragoman.security.certificates import Certificates
 from dragoman.security.guard import Guard
-from dragoman.security.reloading_file import Watched
+from dragoman.security.reloading_file import ReloadingFile
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,12 @@ class Security:
         self._settings, self._metrics = settings, metrics
         self._certificates = _certificates(settings)
         path = settings.api_key_file
-        self._keys = Watched("API keys", [Path(path)], lambda read: keys.parse(read[0])) if path else None
+        self._keys = (
+            ReloadingFile("API keys", [Path(path)], lambda read: keys.parse(read[0])) if path else None
+        )
         ring = self._keys
         guard = Guard((lambda: ring.value) if ring else None)
-        memory = Memory(settings.max_held_bytes, share)
+        memory = MemoryBudget(settings.max_held_bytes, share)
         self.access = Access(guard, memory, knows_clients=bool(settings.tls_client_ca))
         self._task: asyncio.Task[None] | None = None
 
@@ -77,16 +79,16 @@ class Security:
         while True:
             await asyncio.sleep(self._settings.security_reload_seconds)
             if self._certificates:
-                await self._refresh("certificate", self._certificates.watched)
+                await self._refresh("certificate", self._certificates.reloading_file)
             if self._keys:
                 await self._refresh("keys", self._keys)
 
-    async def _refresh(self, file: str, watched: Watched[Any]) -> None:
+    async def _refresh(self, file: str, reloading_file: ReloadingFile[Any]) -> None:
         """Look at one; whatever happens, go on looking."""
         try:
-            done = await asyncio.to_thread(watched.refresh)  # a mounted folder may be slow
+            done = await asyncio.to_thread(reloading_file.refresh)  # a mounted folder may be slow
         except Exception:
-            log.exception("%s: cannot be looked at", watched.name)
+            log.exception("%s: cannot be looked at", reloading_file.name)
             done = False
         if done is not None:
             self._metrics.security_reloads.labels(file, "ok" if done else "failed").inc()

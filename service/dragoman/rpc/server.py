@@ -15,11 +15,11 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from dragoman.observability.metrics import SERVICE, Metrics
 from dragoman.observability.tracing import Tracer
-from dragoman.registry.model_registry import Served
+from dragoman.registry.model_registry import ModelRegistry
 from dragoman.registry.reloader import Reloader
 from dragoman.rpc import transport
 from dragoman.rpc.access import GuardedReflection
-from dragoman.rpc.handlers import Calls
+from dragoman.rpc.handlers import RpcHandlers
 from dragoman.rpc.health import Health
 from dragoman.rpc.listener import Listener
 from dragoman.rpc.security import Security
@@ -48,20 +48,20 @@ class _FoundByName:
 class Server:
     """One gRPC server: ready after `start`, gone after `drain`."""
 
-    def __init__(self, served: Served, metrics: Metrics, tracer: Tracer | None = None) -> None:
-        self._served = served
-        settings = served.settings
-        self.security = Security(settings, metrics, lambda: served.settings.max_caller_share)
+    def __init__(self, registry: ModelRegistry, metrics: Metrics, tracer: Tracer | None = None) -> None:
+        self._registry = registry
+        settings = registry.settings
+        self.security = Security(settings, metrics, lambda: registry.settings.max_caller_share)
         access = self.security.access
-        self._calls = Calls(metrics, lambda: served.settings.default_deadline_seconds, access, tracer)
-        self._handlers = Servicer(served).handlers(self._calls)
+        self._rpcs = RpcHandlers(metrics, lambda: registry.settings.default_deadline_seconds, access, tracer)
+        self._handlers = Servicer(registry).generic_handler(self._rpcs)
         self._health = Health()
         self._main = Listener(self._build, settings.host, lambda: self.security.credentials)
         self._health_alone: Listener | None = None  # a port of its own, if wanted
         self.health_port: int | None = None
 
     def _build(self) -> grpc.aio.Server:
-        settings = self._served.settings
+        settings = self._registry.settings
         server = self._build_health()
         server.add_generic_rpc_handlers((self._handlers,))
         if settings.reflection:
@@ -71,7 +71,7 @@ class Server:
         return server
 
     def _build_health(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=transport.arguments(self._served.settings))
+        server = grpc.aio.server(options=transport.arguments(self._registry.settings))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, _FoundByName(server))
         return server
 
@@ -81,7 +81,7 @@ class Server:
         Raises:
             StartupError: A port is taken or the address is not ours.
         """
-        settings = self._served.settings
+        settings = self._registry.settings
         if settings.health_port >= 0:
             self._health_alone = Listener(self._build_health, settings.host)
             self.health_port = await self._health_alone.start(settings.health_port, settings.drain_seconds)
@@ -93,11 +93,11 @@ class Server:
 
     async def drain(self) -> None:
         """Report NOT_SERVING, let running calls finish, close."""
-        self._calls.draining.set()
+        self._rpcs.draining.set()
         await self._health.enter_graceful_shutdown()
         await self._let_the_last_in()
-        stopping = asyncio.ensure_future(self._main.stop(self._served.settings.drain_seconds))
-        while self._calls.running and not stopping.done():
+        stopping = asyncio.ensure_future(self._main.stop(self._registry.settings.drain_seconds))
+        while self._rpcs.running and not stopping.done():
             await asyncio.sleep(_POLL_SECONDS)
         await self.security.close()
         await self._health.close(_FLUSH_SECONDS)
@@ -105,15 +105,15 @@ class Server:
         await stopping
         if self._health_alone:
             await self._health_alone.stop(_FLUSH_SECONDS)  # the last to go: until now it said NOT_SERVING
-        await asyncio.to_thread(self._served.close)
+        await asyncio.to_thread(self._registry.close)
 
     async def _let_the_last_in(self) -> None:
         """Take calls until the news has reached those who send them: gRPC cancels what it has not handed over yet."""
         seen, quiet = -1, 0.0
-        deadline = time.monotonic() + min(_NEWS_SECONDS, self._served.settings.drain_seconds)
+        deadline = time.monotonic() + min(_NEWS_SECONDS, self._registry.settings.drain_seconds)
         while quiet < _QUIET_SECONDS and time.monotonic() < deadline:
-            quiet = quiet + _POLL_SECONDS if self._calls.begun == seen else 0.0
-            seen = self._calls.begun
+            quiet = quiet + _POLL_SECONDS if self._rpcs.begun == seen else 0.0
+            seen = self._rpcs.begun
             await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -12,12 +12,12 @@ import grpc
 
 from dragoman.config import Settings
 from dragoman.errors import DragomanError, InvalidRequest
-from dragoman.registry.model_registry import Model, Served
+from dragoman.registry.model_registry import LoadedModel, ModelRegistry
 from dragoman.rpc import to_proto
-from dragoman.rpc.handlers import Call, Calls
+from dragoman.rpc.handlers import Call, RpcHandlers
 from dragoman.rpc.reply_writer import Send
 from dragoman.rpc.streaming import TextStream, pack_cost
-from dragoman.rpc.validation import Checks, locate_words
+from dragoman.rpc.validation import Validator, locate_words
 from dragoman.types import Options, TranslatedSentence
 from dragoman.v1 import translation_pb2 as pb
 
@@ -25,12 +25,12 @@ from dragoman.v1 import translation_pb2 as pb
 class Servicer:
     """The methods of `dragoman.v1.TranslationService`; each call is answered by the model it is for."""
 
-    def __init__(self, served: Served) -> None:
-        self._served = served
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
 
-    def handlers(self, calls: Calls) -> grpc.GenericRpcHandler[Any, Any]:
+    def generic_handler(self, rpcs: RpcHandlers) -> grpc.GenericRpcHandler[Any, Any]:
         """Return the service as gRPC wants it."""
-        return calls.service(
+        return rpcs.service(
             {
                 "Translate": (pb.TranslateRequest, self.translate),
                 "Align": (pb.AlignRequest, self.align),
@@ -61,35 +61,35 @@ class Servicer:
     async def list_models(self, request: Any, call: Call) -> pb.ListModelsResponse:
         """Say what is served, within which limits, on what."""
         with call.caller.charged():
-            return to_proto.pack_models(self._served)
+            return to_proto.pack_models(self._registry)
 
     @contextmanager
     def _methods(self, wanted: str) -> Iterator[_Methods]:
-        with self._served.using(wanted) as model:
-            yield _Methods(model, self._served.settings)
+        with self._registry.using(wanted) as model:
+            yield _Methods(model, self._registry.settings)
 
 
 class _Methods:
     """What one model answers, within the limits of the moment."""
 
-    def __init__(self, model: Model, settings: Settings) -> None:
+    def __init__(self, model: LoadedModel, settings: Settings) -> None:
         self._translator, self._settings = model.translator, settings
         self._model = model.full_name
-        self._checks = Checks(settings, model.bundle)
+        self._validator = Validator(settings, model.bundle)
 
     async def translate(self, request: Any, call: Call) -> pb.TranslateResponse:
         """Translate many texts; one bad text does not fail its neighbours, unless all are bad."""
         options = replace(
-            self._checks.options(request), deadline=call.deadline, caller=call.caller.id, hold=call.hold
+            self._validator.options(request), deadline=call.deadline, caller=call.caller.id, hold=call.hold
         )
         call.facts.update(pair=options.pair, model=self._model)
-        self._checks.count("contents", len(request.contents))
+        self._validator.count("contents", len(request.contents))
         call.add(texts=len(request.contents), code_points=sum(map(len, request.contents)))
-        self._checks.sizes("contents", request.contents)
+        self._validator.sizes("contents", request.contents)
         errors: dict[int, DragomanError] = {}
         for index, text in enumerate(request.contents):
             try:
-                self._checks.text(f"contents[{index}]", text)
+                self._validator.text(f"contents[{index}]", text)
             except DragomanError as error:
                 errors[index] = error
         good = {index: text for index, text in enumerate(request.contents) if index not in errors}
@@ -111,24 +111,24 @@ class _Methods:
             packed = to_proto.pack_translation(text, translation, options, self._model, request.output)
             reply.translations.append(packed)
         reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
-        self._checks.reply(reply.ByteSize())
+        self._validator.reply(reply.ByteSize())
         return reply
 
     async def stream_translate(self, requests: AsyncIterator[Any], call: Call, send: Send) -> None:
         """Translate any number of texts, sentence by sentence."""
-        stream = TextStream(self._translator, self._checks, self._settings, self._model, call, send)
+        stream = TextStream(self._translator, self._validator, self._settings, self._model, call, send)
         await stream.run(requests)
 
     async def align(self, request: Any, call: Call) -> pb.AlignResponse:
         """Align many given pairs; one bad pair does not fail its neighbours, unless all are bad."""
-        options = self._checks.options(request, aligns=True)
+        options = self._validator.options(request, aligns=True)
         options = replace(options, deadline=call.deadline, caller=call.caller.id, hold=call.hold)
         call.facts.update(pair=options.pair, model=self._model)
-        self._checks.count("pairs", len(request.pairs))
+        self._validator.count("pairs", len(request.pairs))
         texts = ["".join(_joined(pair)) for pair in request.pairs]
         code_points = sum(map(len, texts))
         call.add(texts=len(texts), code_points=code_points)
-        self._checks.sizes("pairs", texts)
+        self._validator.sizes("pairs", texts)
         with call.caller.charged(code_points):
             self._translator.check([_joined(pair)[0] for pair in request.pairs], options)
             outcomes = await self._align_all(request.pairs, options, request.output)
@@ -144,7 +144,7 @@ class _Methods:
             sentences.append(outcome[0])
             reply.alignments.append(outcome[1])
         reply.metadata.CopyFrom(pack_cost(sentences, self._model, call))
-        self._checks.reply(reply.ByteSize())
+        self._validator.reply(reply.ByteSize())
         return reply
 
     async def _align_all(
@@ -167,8 +167,8 @@ class _Methods:
         """Align one pair, or return what is wrong with it."""
         source, target = _joined(pair)
         try:
-            self._checks.text(f"{field}.source_text", source)
-            self._checks.text(f"{field}.target_text", target)
+            self._validator.text(f"{field}.source_text", source)
+            self._validator.text(f"{field}.target_text", target)
             words = (
                 locate_words(f"{field}.source_words", source, pair.source_words),
                 locate_words(f"{field}.target_words", target, pair.target_words),

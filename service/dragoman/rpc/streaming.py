@@ -22,7 +22,7 @@ from dragoman.errors import DeadlinePassed, DragomanError, InvalidRequest, Unava
 from dragoman.rpc import status, to_proto
 from dragoman.rpc.handlers import Call
 from dragoman.rpc.reply_writer import Send
-from dragoman.rpc.validation import Checks
+from dragoman.rpc.validation import Validator
 from dragoman.security.guard import Charge
 from dragoman.translation.postprocessing import Part
 from dragoman.translation.translator import Translator
@@ -52,9 +52,15 @@ class TextStream:
     """One call of StreamTranslate."""
 
     def __init__(
-        self, translator: Translator, checks: Checks, settings: Settings, model: str, call: Call, send: Send
+        self,
+        translator: Translator,
+        validator: Validator,
+        settings: Settings,
+        model: str,
+        call: Call,
+        send: Send,
     ) -> None:
-        self._translator, self._checks, self._settings = translator, checks, settings
+        self._translator, self._validator, self._settings = translator, validator, settings
         self._model, self._call, self._send = model, call, send
         self._writing = asyncio.Lock()
         self._ids: set[str] = set()  # of texts whose last reply is not on its way
@@ -100,7 +106,7 @@ class TextStream:
         if not request.HasField("options"):
             raise InvalidRequest("options: the first message of a stream must have them", field="options")
         try:
-            checked = self._checks.options(request.options)
+            checked = self._validator.options(request.options)
         except InvalidRequest as error:
             error.field = f"options.{error.field}"
             raise
@@ -139,7 +145,7 @@ class TextStream:
     async def _answer(self, request: Any, known: _Known, number: int) -> None:
         """Translate one text; what is wrong with it alone is said in its last reply."""
         try:
-            self._checks.text("content", request.content)
+            self._validator.text("content", request.content)
             charged = self._call.caller.charged(len(request.content))
             with (
                 self._call.memory.holding(request.ByteSize(), self._call.caller.id) as hold,

@@ -10,7 +10,7 @@ from typing import Any
 from dragoman import __version__
 from dragoman.alignment.links import AlignedWords
 from dragoman.errors import DragomanError
-from dragoman.registry.model_registry import Model, Served
+from dragoman.registry.model_registry import LoadedModel, ModelRegistry
 from dragoman.rpc.status import number_of
 from dragoman.text.spans import Span
 from dragoman.types import Alternative, Finish, Flag, FlagKind, Options, TranslatedSentence, Translation
@@ -155,31 +155,31 @@ def pack_metadata(
     )
 
 
-def pack_models(served: Served) -> pb.ListModelsResponse:
+def pack_models(registry: ModelRegistry) -> pb.ListModelsResponse:
     """Return what is served, within which limits, on what."""
-    models = [_pack_model(model, served) for model in served.models]
+    models = [_pack_model(model, registry) for model in registry.models]
     runtime = pb.Runtime(
         server_version=__version__,
         engine_version=f"onnxruntime {_installed('onnxruntime')}",
-        kernel_set=served.kernel_set,
-        num_threads=served.loops * served.threads,
-        cpu_limit_cores=served.cores,
+        kernel_set=registry.kernel_set,
+        num_threads=registry.num_workers * registry.threads,
+        cpu_limit_cores=registry.cores,
     )
-    return pb.ListModelsResponse(models=models, limits=_limits(served), runtime=runtime)
+    return pb.ListModelsResponse(models=models, limits=_limits(registry), runtime=runtime)
 
 
-def _pack_model(model: Model, served: Served) -> pb.Model:
+def _pack_model(model: LoadedModel, registry: ModelRegistry) -> pb.Model:
     manifest = model.bundle.manifest
     packed = pb.Model(
         name=manifest.name,
         version=manifest.version,
-        is_default=model is served.default,
+        is_default=model is registry.default,
         checksum=model.bundle.checksum,
         language_pairs=[
             pb.LanguagePair(source_language_code=source, target_language_code=target)
             for source, target in manifest.pairs
         ],
-        max_source_tokens=served.settings.max_sentence_tokens,
+        max_source_tokens=registry.settings.max_sentence_tokens,
         max_target_tokens=manifest.max_target_tokens,
         vocabulary_size=manifest.shape["vocabulary"],
         num_parameters=manifest.num_parameters,
@@ -192,8 +192,8 @@ def _pack_model(model: Model, served: Served) -> pb.Model:
     return packed
 
 
-def _limits(served: Served) -> pb.Limits:
-    settings = served.settings
+def _limits(registry: ModelRegistry) -> pb.Limits:
+    settings = registry.settings
     return pb.Limits(
         max_texts_per_call=settings.max_texts,
         max_code_points_per_text=settings.max_code_points,
@@ -203,7 +203,7 @@ def _limits(served: Served) -> pb.Limits:
         max_beam_size=settings.max_beam_size,
         default_deadline_seconds=settings.default_deadline_seconds,
         max_queued_sentences=settings.max_queued_sentences,
-        max_running_sentences=served.loops * settings.max_running_sentences,
+        max_running_sentences=registry.num_workers * settings.max_running_sentences,
     )
 
 

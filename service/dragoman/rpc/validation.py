@@ -22,7 +22,7 @@ _ALIGNMENT_MODES, _OFFSET_UNITS, _PRIORITIES = (
 )
 
 
-class Checks:
+class Validator:
     """What a request must satisfy on this server with this bundle."""
 
     def __init__(self, settings: Settings, bundle: Bundle) -> None:

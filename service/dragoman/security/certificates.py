@@ -9,7 +9,7 @@ from typing import cast
 import grpc
 
 from dragoman.errors import ConfigError
-from dragoman.security.reloading_file import Watched
+from dragoman.security.reloading_file import ReloadingFile
 
 
 class Certificates:
@@ -28,19 +28,19 @@ class Certificates:
         """
         self._pair, self._client_ca = (certificate, key), client_ca
         paths = [certificate, key, *([client_ca] if client_ca else [])]
-        self.watched = Watched("certificate", paths, self._parse)
-        self._in_use = self.watched.value
+        self.reloading_file = ReloadingFile("certificate", paths, self._parse)
+        self._in_use = self.reloading_file.value
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what a port needs, which asks for news at each new connection."""
-        self._in_use = self.watched.value
+        self._in_use = self.reloading_file.value
         return grpc.dynamic_ssl_server_credentials(
             self._in_use, self._news, require_client_authentication=self._client_ca is not None
         )
 
     def _news(self) -> grpc.ServerCertificateConfiguration:
         """Return what has changed, or None; runs in a thread of gRPC's, before the handshake, so nothing is read."""
-        latest = self.watched.value
+        latest = self.reloading_file.value
         if latest is self._in_use:
             return cast(grpc.ServerCertificateConfiguration, None)  # the stubs do not know that it may be
         self._in_use = latest

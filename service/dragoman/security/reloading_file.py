@@ -18,7 +18,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Watched(Generic[T]):
+class ReloadingFile(Generic[T]):
     """What some files mean, as of the last time they made sense.
 
     `value` may be read from any thread; `refresh` is called by one at a time, and never by the event loop.

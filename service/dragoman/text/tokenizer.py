@@ -26,10 +26,10 @@ def language_tag(language: str) -> str:
     return f"<2{language}>"
 
 
-class Pieces(NamedTuple):
-    """Piece ids and, for each, the half-open span of its characters (bytes of one character share its span)."""
+class Encoded(NamedTuple):
+    """Tokens and, for each, the half-open span of its characters (bytes of one character share its span)."""
 
-    ids: list[int]
+    tokens: list[int]
     spans: list[Span]
 
 
@@ -61,13 +61,13 @@ class Tokenizer:
             raise ValueError(
                 "the reserved piece ids of the SentencePiece model are not 0 (pad), 2 (bos), 3 (eos)"
             )
-        self.num_pieces: int = self._processor.get_piece_size()
-        self._pieces: list[str] = [self._processor.id_to_piece(id_) for id_ in range(self.num_pieces)]
+        self.vocabulary_size: int = self._processor.get_piece_size()
+        self._pieces: list[str] = [self._processor.id_to_piece(id_) for id_ in range(self.vocabulary_size)]
         self._byte_of = {
             id_: int(piece[3:5], 16) for id_, piece in enumerate(self._pieces) if self._processor.is_byte(id_)
         }
         self._id_of_byte = {byte: id_ for id_, byte in self._byte_of.items()}
-        controls = {id_ for id_ in range(self.num_pieces) if self._processor.is_control(id_)}
+        controls = {id_ for id_ in range(self.vocabulary_size) if self._processor.is_control(id_)}
         self._text = [
             "" if id_ in controls else piece.replace(SPACE, " ") for id_, piece in enumerate(self._pieces)
         ]
@@ -101,10 +101,10 @@ class Tokenizer:
                 encoded[index] = self.encode_ids(text)
         return encoded
 
-    def encode(self, text: str) -> Pieces:
+    def encode(self, text: str) -> Encoded:
         """Split a normalised sentence into pieces. User text can never yield a control symbol."""
         ids = self.encode_ids(text)
-        return Pieces(ids, self._spans(ids, text))
+        return Encoded(ids, self._spans(ids, text))
 
     def encode_ids(self, text: str) -> list[int]:
         """Return the ids alone of a normalised sentence, in a quarter of the time."""

@@ -8,13 +8,13 @@ from statistics import fmean
 import numpy as np
 
 from dragoman.alignment.links import AlignedWords, hard_links, membership, uncovered, word_weights
-from dragoman.batching.sequence import Result, Written
+from dragoman.batching.decode_request import DecodeResult, Output
 from dragoman.bundle import AlignmentHead
-from dragoman.text.preparation import MARKS, Prepared
+from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, PreparedSentence
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import EOS_ID, Decoded, Tokenizer
 from dragoman.text.words import split_words
-from dragoman.translation.quality_flags import doubts
+from dragoman.translation.quality_flags import quality_flags
 from dragoman.types import (
     NO_ATTENTION,
     Alternative,
@@ -27,26 +27,31 @@ from dragoman.types import (
 )
 
 
-class Description:
+class Postprocessor:
     """Says what came of sentences, for one model."""
 
     def __init__(self, tokenizer: Tokenizer, head: AlignmentHead) -> None:
         self._tokenizer, self._head = tokenizer, head
 
-    def decode(self, written: Written, options: Options, prefix: Prepared | None) -> Decoded:
+    def decode(self, written: Output, options: Options, prefix: PreparedSentence | None) -> Decoded:
         """Join pieces to text, and locate them if it is wanted; a prefix stands there as it was given."""
-        if prefix is None and not options.wants_pieces:
-            return Decoded(self._tokenizer.decode_text(written.ids), [])
+        if prefix is None and not options.wants_token_spans:
+            return Decoded(self._tokenizer.decode_text(written.tokens), [])
         if prefix is None:
-            return self._tokenizer.decode(written.ids)
-        rest = self._tokenizer.decode(written.ids[len(prefix.ids) :], goes_on=bool(prefix.ids))
+            return self._tokenizer.decode(written.tokens)
+        rest = self._tokenizer.decode(written.tokens[len(prefix.tokens) :], goes_on=bool(prefix.tokens))
         cut = 1 if prefix.text[-1:].isspace() and rest.text.startswith(" ") else 0  # it has its space
         by = len(prefix.text) - cut
         spans = [Span(max(by + cut, by + span.start), max(by + cut, by + span.end)) for span in rest.spans]
-        return Decoded(prefix.text + rest.text[cut:], prefix.pieces + spans)
+        return Decoded(prefix.text + rest.text[cut:], prefix.token_spans + spans)
 
     def alternatives(
-        self, sentence: Prepared, result: Result, options: Options, target: Decoded, prefix: Prepared | None
+        self,
+        sentence: PreparedSentence,
+        result: DecodeResult,
+        options: Options,
+        target: Decoded,
+        prefix: PreparedSentence | None,
     ) -> list[Alternative]:
         """Describe the further translations; pieces that spell the same text count once."""
         seen, found = {target.text}, []
@@ -63,14 +68,14 @@ class Description:
         return found
 
     def describe(
-        self, sentence: Prepared, result: Result, options: Options, target: Decoded,
+        self, sentence: PreparedSentence, result: DecodeResult, options: Options, target: Decoded,
         words: tuple[list[Span], list[Span]] | None, *, at: int,
     ) -> TranslatedSentence:  # fmt: skip
         """Say everything about one sentence; `at` is where its translation begins in the reply."""
         begin, best = sentence.span.start, result.best
         source_tokens: list[Token] = []  # not made unless they are asked for
         target_tokens: list[Token] = []
-        if options.wants_pieces:
+        if options.wants_token_spans:
             source_tokens, target_tokens = self._tokens(sentence, best, options, target)
         return TranslatedSentence(
             source_span=sentence.span,
@@ -81,7 +86,7 @@ class Description:
             source_tokens=[replace(token, span=_moved(token.span, begin)) for token in source_tokens],
             target_tokens=[replace(token, span=_moved(token.span, at)) for token in target_tokens],
             attention=best.attention if words else NO_ATTENTION,
-            num_source_tokens=len(sentence.ids) + MARKS,
+            num_source_tokens=len(sentence.tokens) + NUM_SPECIAL_TOKENS,
             num_target_tokens=len(best.log_probabilities),
             num_alternative_tokens=sum(len(other.log_probabilities) for other in result.alternatives),
             times=result.times,
@@ -89,14 +94,16 @@ class Description:
         )
 
     def _tokens(
-        self, sentence: Prepared, written: Written, options: Options, target: Decoded
+        self, sentence: PreparedSentence, written: Output, options: Options, target: Decoded
     ) -> tuple[list[Token], list[Token]]:
         """Name the pieces of both sides; tag and end stand at the borders and cover nothing."""
         piece, size, length = self._tokenizer.piece, len(sentence.text), len(target.text)
-        source = [Token(piece(id_), span) for id_, span in zip(sentence.ids, sentence.pieces, strict=True)]
+        source = [
+            Token(piece(id_), span) for id_, span in zip(sentence.tokens, sentence.token_spans, strict=True)
+        ]
         source.insert(0, Token(piece(self._tokenizer.tag_id(options.target)), Span(0, 0)))
         source.append(Token(piece(EOS_ID), Span(size, size)))
-        ids = [*written.ids, EOS_ID]
+        ids = [*written.tokens, EOS_ID]
         spans = [*target.spans, Span(length, length)]
         return source, [  # the end is missing where the limit came first
             Token(piece(id_), span, log_probability)
@@ -104,11 +111,11 @@ class Description:
         ]
 
     def _align_words(
-        self, sentence: Prepared, written: Written, target: Decoded,
+        self, sentence: PreparedSentence, written: Output, target: Decoded,
         words: tuple[list[Span], list[Span]], begin: int, at: int,
     ) -> AlignedWords:  # fmt: skip
         source_share = np.pad(
-            membership(sentence.pieces, words[0]), ((1, 1), (0, 0))
+            membership(sentence.token_spans, words[0]), ((1, 1), (0, 0))
         )  # tag and end: no word's
         target_share = membership(target.spans, words[1])
         weights = word_weights(written.attention[: len(target.spans)], source_share, target_share)
@@ -132,32 +139,32 @@ class Part:
     is_last: bool
 
 
-class Assembly:
+class TextAssembler:
     """Puts the translations of one text where its sentences stood, in order."""
 
     def __init__(
-        self, description: Description, text: str, sentences: list[Prepared], options: Options,
-        prefix: Prepared | None, *, keeps_details: bool = True,
+        self, postprocessor: Postprocessor, text: str, sentences: list[PreparedSentence], options: Options,
+        prefix: PreparedSentence | None, *, keeps_details: bool = True,
     ) -> None:  # fmt: skip
         """Begin a text; one that is handed out as it grows need not keep the details of what was."""
-        self._description, self._text, self._options = description, text, options
+        self._postprocessor, self._text, self._options = postprocessor, text, options
         self._sentences, self._prefix, self._keeps_details = sentences, prefix, keeps_details
         self.done: list[TranslatedSentence] = []
         self._end = self._length = 0  # in the source, in the reply
         self._first = 0  # of the parts of the present sentence
         self._said = ""  # of the present sentence, from its first part on
 
-    def add(self, result: Result) -> Part:
+    def add(self, result: DecodeResult) -> Part:
         """Put the next sentence."""
         index, options, prefix = len(self.done), self._options, self._prefix
         sentence = self._sentences[index]
         gap = self._text[self._end : sentence.span.start]
-        target = self._description.decode(result.best, options, prefix)
+        target = self._postprocessor.decode(result.best, options, prefix)
         words = (split_words(sentence.text), split_words(target.text)) if options.alignment else None
         at = self._length + len(gap)
-        done = self._description.describe(sentence, result, options, target, words, at=at)
+        done = self._postprocessor.describe(sentence, result, options, target, words, at=at)
         if result.alternatives:
-            others = self._description.alternatives(sentence, result, options, target, prefix)
+            others = self._postprocessor.alternatives(sentence, result, options, target, prefix)
             done = replace(done, alternatives=others)
         self.done.append(done)
         self._said += (gap if index > self._first else "") + target.text
@@ -172,10 +179,10 @@ class Assembly:
     def _flags(self, index: int) -> list[Flag]:
         """Return the doubts about a sentence once its last part is done."""
         parts = self.done[self._first :]
-        if len(parts) < self._sentences[self._first].parts:
+        if len(parts) < self._sentences[self._first].num_parts:
             return []
         source = self._text[parts[0].source_span.start : parts[-1].source_span.end]
-        found = doubts(source, self._said)
+        found = quality_flags(source, self._said)
         self._first, self._said = index + 1, ""
         return flags_of(parts, found, self._text)
 

@@ -1,6 +1,6 @@
 """What speaks against a translation, found by comparing its text with the source's, without the model.
 
-Beside *description*, which knows what the model did. Languages are not asked for: numbers, addresses and placeholders
+Beside *postprocessing*, which knows what the model did. Languages are not asked for: numbers, addresses and placeholders
 are the same in all of them, but for a few words that numbers are written in.
 """
 
@@ -58,7 +58,7 @@ _MONEY = re.compile(r"(?<!\d)(\d)\s?(?:\$|dollars?|dólar(?:es)?)")
 Named = tuple[str, Span]  # what is compared, and where it stands
 
 
-def doubts(source: str, target: str) -> list[Flag]:
+def quality_flags(source: str, target: str) -> list[Flag]:
     """Return what a reader should doubt about the translation of a sentence; spans count from the texts' beginnings."""
     both = source, target
     addresses = [_addresses(text) for text in both]

@@ -11,27 +11,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
-from collections.abc import Sequence as Items
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from dragoman.batching import stages
-from dragoman.batching.decode_pool import Loop
+from dragoman.batching.decode_pool import DecodePool
+from dragoman.batching.decode_request import DecodeRequest, DecodeResult
 from dragoman.batching.results import results_of
-from dragoman.batching.sequence import Result, Sequence
 from dragoman.bundle import Bundle
 from dragoman.errors import InvalidRequest, OverLimit, QueueFull
 from dragoman.observability import tracing
 from dragoman.observability.metrics import Metrics
-from dragoman.text.estimate import PieceEstimate
-from dragoman.text.preparation import MARKS, Preparation, Prepared, batches
+from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, PreparedSentence, Preprocessor, batches
 from dragoman.text.spans import Span
+from dragoman.text.token_estimate import TokenCountEstimator
 from dragoman.text.tokenizer import EOS_ID, Decoded, Tokenizer
 from dragoman.text.words import split_words
-from dragoman.translation.postprocessing import Assembly, Description, Part, unlinked
+from dragoman.translation.postprocessing import Part, Postprocessor, TextAssembler, unlinked
 from dragoman.types import Options, TranslatedSentence, Translation
 
 T = TypeVar("T")
@@ -44,20 +43,26 @@ class Translator:
     """Translates and aligns texts by means of one running loop."""
 
     def __init__(
-        self, bundle: Bundle, tokenizer: Tokenizer, loop: Loop, metrics: Metrics, *, max_sentence_tokens: int
+        self,
+        bundle: Bundle,
+        tokenizer: Tokenizer,
+        pool: DecodePool,
+        metrics: Metrics,
+        *,
+        max_sentence_tokens: int,
     ) -> None:
-        self._tokenizer, self._loop, self._metrics = tokenizer, loop, metrics
+        self._tokenizer, self._pool, self._metrics = tokenizer, pool, metrics
         self._shift = bundle.manifest.alignment.shift
         self._max_source_tokens = max_sentence_tokens
-        self._preparation = Preparation(tokenizer, max_sentence_tokens)
-        self._description = Description(tokenizer, bundle.manifest.alignment)
+        self._preprocessor = Preprocessor(tokenizer, max_sentence_tokens)
+        self._postprocessor = Postprocessor(tokenizer, bundle.manifest.alignment)
         self._max_target_tokens = bundle.manifest.max_target_tokens
-        self._estimate = PieceEstimate()
+        self._estimate = TokenCountEstimator()
         # Of streamed texts that wait for room; gone with the last that waits.
         self._turns: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
 
     async def translate(
-        self, texts: Items[str], options: Options, places: Items[int] | None = None
+        self, texts: Sequence[str], options: Options, places: Sequence[int] | None = None
     ) -> list[Translation]:
         """Translate some texts together; the reply keeps their order.
 
@@ -71,40 +76,40 @@ class Translator:
         """
         self.check(texts, options)
         prepared = await self._split_all(texts, options)
-        pieces = sum(len(sentence.ids) for sentences in prepared for sentence in sentences)
-        self._estimate.learn(texts, pieces)
+        tokens = sum(len(sentence.tokens) for sentences in prepared for sentence in sentences)
+        self._estimate.learn(texts, tokens)
         prefix = self._prefix(prepared, options, places)
-        sequences = [self._sequence(one, options, prefix) for sentences in prepared for one in sentences]
-        _hold(sequences, options)
-        results = await self._run(sequences)
+        requests = [self._decode_request(one, options, prefix) for sentences in prepared for one in sentences]
+        _hold(requests, options)
+        results = await self._run(requests)
         translations: list[Translation] = []
         for text, sentences in zip(texts, prepared, strict=True):
             if translations:
                 await asyncio.sleep(0)  # others go on: a large call takes a second
             of_text, results = results[: len(sentences)], results[len(sentences) :]
-            assembly = Assembly(self._description, text, sentences, options, prefix)
-            parts = [self._counted(assembly.add(result), options) for result in of_text]
+            assembler = TextAssembler(self._postprocessor, text, sentences, options, prefix)
+            parts = [self._counted(assembler.add(result), options) for result in of_text]
             self._metrics.characters.labels(options.pair).inc(len(text))
             flags = [flag for part in parts for flag in part.flags]
             whole = "".join(part.text for part in parts) if parts else text
-            translations.append(Translation(whole, assembly.done, flags))
+            translations.append(Translation(whole, assembler.done, flags))
         return translations
 
-    def check(self, texts: Items[str], options: Options) -> None:
+    def check(self, texts: Sequence[str], options: Options) -> None:
         """Refuse at once, by a count of words, what would hardly be done in time.
 
         Raises:
-            DeadlineTooShort, DeadlinePassed, OverLimit, QueueFull: As `Loop.check` does.
+            DeadlineTooShort, DeadlinePassed, OverLimit, QueueFull: As `DecodePool.check` does.
         """
-        pieces = self._estimate.sentences(texts)
-        if not pieces:
+        tokens = self._estimate.sentences(texts)
+        if not tokens:
             return
-        most = self._max_source_tokens - MARKS  # longer ones are cut
-        longest = Prepared(Span(0, 0), "", [EOS_ID] * min(max(pieces), most), [])
+        most = self._max_source_tokens - NUM_SPECIAL_TOKENS  # longer ones are cut
+        longest = PreparedSentence(Span(0, 0), "", [EOS_ID] * min(max(tokens), most), [])
         least = sum(not text.isspace() for text in texts if text)
-        about = sum(-(-count // most) for count in pieces)
-        work = (sum(pieces) + MARKS * about) * (1 + options.search.beam_size)
-        self._loop.check(self._sequence(longest, options, None), least, about, work)
+        about = sum(-(-count // most) for count in tokens)
+        work = (sum(tokens) + NUM_SPECIAL_TOKENS * about) * (1 + options.search.beam_size)
+        self._pool.check(self._decode_request(longest, options, None), least, about, work)
 
     async def stream(self, text: str, options: Options) -> AsyncGenerator[Part, None]:
         """Translate one text of any length: sentences in order, each once it is done; a full line is waited for, no error.
@@ -119,19 +124,21 @@ class Translator:
         if not sentences:
             yield Part(None, text, [], is_last=True)
             return
-        left = deque(self._sequence(sentence, options, prefix) for sentence in sentences)  # not yet queued
+        left = deque(
+            self._decode_request(sentence, options, prefix) for sentence in sentences
+        )  # not yet queued
         _hold(left, options, 2 * CHUNK)
-        assembly = Assembly(self._description, text, sentences, options, prefix, keeps_details=False)
-        waiting: deque[Sequence] = deque()
+        assembler = TextAssembler(self._postprocessor, text, sentences, options, prefix, keeps_details=False)
+        waiting: deque[DecodeRequest] = deque()
         passed: list[stages.Instants] = []
 
         async def first() -> Part:
             [result] = await results_of([waiting[0]])
             passed.append(stages.instants(waiting.popleft()))
-            return self._counted(assembly.add(result), options)
+            return self._counted(assembler.add(result), options)
 
         try:
-            while chunk := [left.popleft() for _ in range(min(CHUNK, self._loop.max_waiting, len(left)))]:
+            while chunk := [left.popleft() for _ in range(min(CHUNK, self._pool.max_waiting, len(left)))]:
                 await self._submit_patiently(chunk)
                 waiting += chunk
                 while len(waiting) > CHUNK:  # the next chunk is queued before this one is done
@@ -139,17 +146,17 @@ class Translator:
             while waiting:
                 yield await first()
         finally:
-            for sequence in waiting:
-                sequence.abandon()
-                passed.append(stages.instants(sequence))
+            for request in waiting:
+                request.abandon()
+                passed.append(stages.instants(request))
             stages.trace(passed)
 
-    async def _submit_patiently(self, sequences: list[Sequence]) -> None:
+    async def _submit_patiently(self, requests: list[DecodeRequest]) -> None:
         """Queue some sentences as soon as there is room; of one caller's texts the first goes first, however long it is."""
-        async with self._turns.setdefault(sequences[0].whose, asyncio.Lock()):
+        async with self._turns.setdefault(requests[0].whose, asyncio.Lock()):
             while True:
                 try:
-                    return self._loop.submit(sequences)
+                    return self._pool.submit(requests)
                 except QueueFull as full:
                     await asyncio.sleep(min(full.retry_seconds, 1.0))
 
@@ -183,27 +190,31 @@ class Translator:
             split_words(source) if source_words is None else source_words,
             split_words(target) if target_words is None else target_words,
         )
-        if not given.ids or not wanted.ids:
+        if not given.tokens or not wanted.tokens:
             return unlinked(given.span, wanted.span, words)
-        _limit(f"{field}.source_text", self._max_source_tokens, len(given.ids) + MARKS)
-        _limit(f"{field}.target_text", self._max_target_tokens, len(wanted.ids))
+        _limit(f"{field}.source_text", self._max_source_tokens, len(given.tokens) + NUM_SPECIAL_TOKENS)
+        _limit(f"{field}.target_text", self._max_target_tokens, len(wanted.tokens))
         # Marks that the model does not see are words without tokens; what is between words grows with their product.
         _limit(f"{field}.source_text", 2 * self._max_source_tokens, len(words[0]), "words")
         _limit(f"{field}.target_text", 2 * self._max_target_tokens, len(words[1]), "words")
-        sequence = self._sequence(given, replace(options, max_target_tokens=len(wanted.ids) + 1), wanted)
-        sequence.is_forced_whole = True
-        _hold([sequence], options)
-        [result] = await self._run([sequence])
-        done = self._description.describe(given, result, options, Decoded(target, wanted.pieces), words, at=0)
+        request = self._decode_request(
+            given, replace(options, max_target_tokens=len(wanted.tokens) + 1), wanted
+        )
+        request.is_target_forced = True
+        _hold([request], options)
+        [result] = await self._run([request])
+        done = self._postprocessor.describe(
+            given, result, options, Decoded(target, wanted.token_spans), words, at=0
+        )
         self._count(done, options)
         return done
 
-    def _prepared(self, *texts: str) -> list[Prepared]:
-        return [self._preparation.prepare(text, Span(0, len(text))) for text in texts]
+    def _prepared(self, *texts: str) -> list[PreparedSentence]:
+        return [self._preprocessor.prepare(text, Span(0, len(text))) for text in texts]
 
     def _prefix(
-        self, prepared: list[list[Prepared]], options: Options, places: Items[int] | None = None
-    ) -> Prepared | None:
+        self, prepared: list[list[PreparedSentence]], options: Options, places: Sequence[int] | None = None
+    ) -> PreparedSentence | None:
         """Return the pieces that every translation must begin with, if any.
 
         Raises:
@@ -218,19 +229,19 @@ class Translator:
                     field="decoding.target_prefix", reason="PREFIX_NEEDS_ONE_SENTENCE",
                     limit=1, actual=len(sentences),
                 )  # fmt: skip
-        prefix = self._preparation.prepare(options.prefix, Span(0, len(options.prefix)))
+        prefix = self._preprocessor.prepare(options.prefix, Span(0, len(options.prefix)))
         limit = options.max_target_tokens or self._max_target_tokens
-        if len(prefix.ids) > limit:
+        if len(prefix.tokens) > limit:
             field = "decoding.target_prefix"
             raise OverLimit(
-                f"tokens in {field}", field=field, limit=limit, actual=len(prefix.ids), reason="INVALID_OPTION"
+                f"tokens in {field}", field=field, limit=limit, actual=len(prefix.tokens), reason="INVALID_OPTION"
             )  # fmt: skip
         return prefix
 
-    async def _split_all(self, texts: Items[str], options: Options) -> list[list[Prepared]]:
+    async def _split_all(self, texts: Sequence[str], options: Options) -> list[list[PreparedSentence]]:
         """Cut texts into sentences and pieces; a call given up stops between two batches of them."""
         began = time.monotonic()
-        prepared: list[list[Prepared]] = []
+        prepared: list[list[PreparedSentence]] = []
         for some in batches(texts):
             prepared += await _aside(partial(self._split_some, some, options), sum(map(len, some)))
         ended = time.monotonic()
@@ -238,38 +249,41 @@ class Translator:
         tracing.stage("split", began, ended, texts=len(texts), sentences=sum(map(len, prepared)))
         return prepared
 
-    def _split_some(self, texts: Items[str], options: Options) -> list[list[Prepared]]:
+    def _split_some(self, texts: Sequence[str], options: Options) -> list[list[PreparedSentence]]:
         return [
-            self._preparation.split(text, options.source, with_pieces=options.wants_pieces) for text in texts
+            self._preprocessor.split(text, options.source, with_spans=options.wants_token_spans)
+            for text in texts
         ]
 
-    def _sequence(self, sentence: Prepared, options: Options, begin: Prepared | None) -> Sequence:
-        source_ids = [self._tokenizer.tag_id(options.target), *sentence.ids, EOS_ID]
-        forced = begin.ids if begin else []
-        limit = len(forced) + 2 * len(source_ids) + 10  # generous for short ones
-        return Sequence(
-            source_ids,
+    def _decode_request(
+        self, sentence: PreparedSentence, options: Options, begin: PreparedSentence | None
+    ) -> DecodeRequest:
+        source_tokens = [self._tokenizer.tag_id(options.target), *sentence.tokens, EOS_ID]
+        target_prefix = begin.tokens if begin else []
+        limit = len(target_prefix) + 2 * len(source_tokens) + 10  # generous for short ones
+        return DecodeRequest(
+            source_tokens,
             max_tokens=options.max_target_tokens or min(limit, self._max_target_tokens),
             shift=self._shift,
             wants_attention=options.alignment,
             search=options.search,
-            forced=forced,
+            target_prefix=target_prefix,
             priority=int(options.is_bulk),
             deadline=options.deadline,
             caller=options.caller,
         )
 
-    async def _run(self, sequences: list[Sequence]) -> list[Result]:
+    async def _run(self, requests: list[DecodeRequest]) -> list[DecodeResult]:
         """Queue some sentences and wait until all are done."""
-        self._loop.submit(sequences)
+        self._pool.submit(requests)
         try:
-            return await results_of(sequences)
+            return await results_of(requests)
         finally:
             if tracing.is_wanted():
-                stages.trace(map(stages.instants, sequences))
+                stages.trace(map(stages.instants, requests))
 
 
-def _hold(sequences: Iterable[Sequence], options: Options, most: int | None = None) -> None:
+def _hold(requests: Iterable[DecodeRequest], options: Options, most: int | None = None) -> None:
     """Hold what the attention of some sentences may take, if the `most` largest are under way at once.
 
     It is kept for all hypotheses.
@@ -278,7 +292,7 @@ def _hold(sequences: Iterable[Sequence], options: Options, most: int | None = No
         MemoryFull: There is no room for it.
     """
     if options.alignment:
-        numbers = sorted((len(one.source_ids) * one.max_tokens for one in sequences), reverse=True)[:most]
+        numbers = sorted((len(one.source_tokens) * one.max_tokens for one in requests), reverse=True)[:most]
         options.hold(_NUMBER_BYTES * (1 + options.search.num_alternatives) * sum(numbers))
 
 

@@ -19,7 +19,7 @@ import torch
 
 from dragoman import bundle
 from dragoman.bundle import Bundle
-from dragoman.engine.model_runner import Runner
+from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import open_sessions
 from dragoman.text.tokenizer import BOS_ID, EOS_ID
 from models.convert.export import PAIRS, add_results, averaged_network, exchange
@@ -64,12 +64,12 @@ def sentences() -> list[list[int]]:
     ]
 
 
-def open_runner(loaded: Bundle) -> Runner:
+def open_runner(loaded: Bundle) -> ModelRunner:
     """Return rows for a bundle."""
-    return Runner(open_sessions(loaded, threads=1), loaded.manifest.shape)
+    return ModelRunner(open_sessions(loaded, threads=1), loaded.manifest.shape)
 
 
-def follow(runner: Runner, source: list[int], target: list[int]) -> tuple[list[float], list[Any]]:
+def follow(runner: ModelRunner, source: list[int], target: list[int]) -> tuple[list[float], list[Any]]:
     """Force a translation; return the log-probability of each piece and the attention of each step."""
     runner.join([source])
     found, attention = [], []

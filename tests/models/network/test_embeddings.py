@@ -42,7 +42,7 @@ def test_translations_are_neighbours(toy: Toy) -> None:
     assert torch.allclose(table.norm(dim=1), torch.ones(VOCABULARY), atol=1e-5)
     for other in ("fr", "es"):
         words = [
-            (toy.tokenizer.encode(english).ids, toy.tokenizer.encode(foreign).ids)
+            (toy.tokenizer.encode(english).tokens, toy.tokenizer.encode(foreign).tokens)
             for english, foreign in zip(WORDS["en"].split(), WORDS[other].split(), strict=True)
         ]
         whole = [(english[0], foreign[0]) for english, foreign in words if len(english) == len(foreign) == 1]

@@ -12,8 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as Items
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,13 +63,13 @@ def main(toy: Toy, tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
     return run
 
 
-def command(config: Path, *options: str, program: Items[str] = PROGRAM) -> list[str]:
+def command(config: Path, *options: str, program: Sequence[str] = PROGRAM) -> list[str]:
     """Return the command line of a training in a process of its own."""
     return [sys.executable, *program, str(config), "--threads", "1", *options]
 
 
 def start(
-    toy: Toy, runs: Path, config: Path, *options: str, program: Items[str] = PROGRAM
+    toy: Toy, runs: Path, config: Path, *options: str, program: Sequence[str] = PROGRAM
 ) -> subprocess.Popen[str]:
     """Start a training in a process of its own."""
     environ = environment({"DRAGOMAN_DATA": toy.data, "DRAGOMAN_RUNS": runs})

@@ -26,7 +26,7 @@ from dragoman.types import GREEDY, Finish, Search, Times
 
 
 @dataclass(frozen=True)
-class Written:
+class Output:
     """One translation of a sentence, as pieces.
 
     Attributes:
@@ -36,7 +36,7 @@ class Written:
         repetitions: Of the last block, if that is why it ended.
     """
 
-    ids: list[int]
+    tokens: list[int]
     log_probabilities: list[float]
     steps: list[Float]
     finish: Finish
@@ -49,16 +49,16 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Result:
+class DecodeResult:
     """What the engine made of a sentence."""
 
-    best: Written
-    alternatives: list[Written]
+    best: Output
+    alternatives: list[Output]
     times: Times
 
 
 @dataclass(eq=False)
-class Sequence:
+class DecodeRequest:
     """A sentence on its way through the engine.
 
     Attributes:
@@ -77,13 +77,13 @@ class Sequence:
         ended: Those that do not.
     """
 
-    source_ids: list[int]
+    source_tokens: list[int]
     max_tokens: int
     shift: int
     wants_attention: bool = True
     search: Search = GREEDY
-    forced: list[int] = field(default_factory=list)
-    is_forced_whole: bool = False
+    target_prefix: list[int] = field(default_factory=list)
+    is_target_forced: bool = False
     priority: int = 0
     deadline: float = math.inf
     caller: str = ""
@@ -91,7 +91,7 @@ class Sequence:
     is_abandoned: bool = False
     live: list[Hypothesis] = field(default_factory=lambda: [Hypothesis()])
     ended: list[Hypothesis] = field(default_factory=list)
-    future: Future[Result] = field(default_factory=Future)
+    future: Future[DecodeResult] = field(default_factory=Future)
     submitted_at: float = 0.0
     started_at: float = 0.0
     encoded_at: float = 0.0
@@ -105,15 +105,15 @@ class Sequence:
     @property
     def expected_tokens(self) -> int:
         """Return how long its translation will be, at a guess: as long as its source."""
-        return min(self.max_tokens, len(self.forced) + len(self.source_ids))
+        return min(self.max_tokens, len(self.target_prefix) + len(self.source_tokens))
 
     @property
     def work(self) -> int:
         """Return what it will cost, in pieces read and written."""
-        return len(self.source_ids) + self.search.beam_size * self.expected_tokens
+        return len(self.source_tokens) + self.search.beam_size * self.expected_tokens
 
     def __post_init__(self) -> None:
-        self._width = len(self.source_ids) if self.wants_attention else 0
+        self._width = len(self.source_tokens) if self.wants_attention else 0
 
     def abandon(self) -> None:
         """Leave at the next step, for nobody waits for the result any more; if it is done, do nothing."""
@@ -131,7 +131,11 @@ class Sequence:
     @property
     def num_top(self) -> int:
         """Return how many of the best pieces of each row the next choice needs."""
-        if self.search.beam_size == 1 or self.is_forced_whole or len(self.live[0].ids) < len(self.forced):
+        if (
+            self.search.beam_size == 1
+            or self.is_target_forced
+            or len(self.live[0].tokens) < len(self.target_prefix)
+        ):
             return 0
         return num_candidates(self.search)
 
@@ -143,7 +147,7 @@ class Sequence:
         else:
             self._follow(self.live[0], step)
         for hypothesis in self.live:
-            if len(hypothesis.ids) >= self.max_tokens or len(hypothesis.ids) >= MIN_REPEATED:
+            if len(hypothesis.tokens) >= self.max_tokens or len(hypothesis.tokens) >= MIN_REPEATED:
                 self._stop(hypothesis)
             if hypothesis.finish:
                 self.ended.append(hypothesis)
@@ -153,29 +157,29 @@ class Sequence:
 
     def _follow(self, hypothesis: Hypothesis, step: Step) -> None:
         """Take the forced or the best piece."""
-        row, written = hypothesis.row, len(hypothesis.ids)
-        if written < len(self.forced) or self.is_forced_whole:
-            piece = self.forced[written] if written < len(self.forced) else EOS_ID
-            log_probability = float(step.log_probabilities[row, piece])
+        row, written = hypothesis.row, len(hypothesis.tokens)
+        if written < len(self.target_prefix) or self.is_target_forced:
+            token = self.target_prefix[written] if written < len(self.target_prefix) else EOS_ID
+            log_probability = float(step.log_probabilities[row, token])
         else:
-            pieces, log_probabilities = step.best_rows
-            piece, log_probability = pieces[row], log_probabilities[row]
-        hypothesis.append(piece, log_probability, step.seen(row, self._width))
-        if piece == EOS_ID:
-            hypothesis.finish = Finish.FORCED if self.is_forced_whole else Finish.STOP
+            tokens, log_probabilities = step.best_rows
+            token, log_probability = tokens[row], log_probabilities[row]
+        hypothesis.append(token, log_probability, step.seen(row, self._width))
+        if token == EOS_ID:
+            hypothesis.finish = Finish.FORCED if self.is_target_forced else Finish.STOP
 
     def _stop(self, hypothesis: Hypothesis) -> None:
         """End a hypothesis if it turns in circles or is too long."""
-        ids = hypothesis.ids
-        if hypothesis.finish or self.is_forced_whole or len(ids) < len(self.forced):
+        tokens = hypothesis.tokens
+        if hypothesis.finish or self.is_target_forced or len(tokens) < len(self.target_prefix):
             return
-        if len(ids) > len(self.forced) and repeated_block(ids, MAX_REPEATS)[0]:
-            least = max(MAX_REPEATS, most_repetitions(self.source_ids) + 2)
-            period, repetitions = repeated_block(ids[len(self.forced) :], least)
+        if len(tokens) > len(self.target_prefix) and repeated_block(tokens, MAX_REPEATS)[0]:
+            least = max(MAX_REPEATS, most_repetitions(self.source_tokens) + 2)
+            period, repetitions = repeated_block(tokens[len(self.target_prefix) :], least)
             if period:
                 hypothesis.cut_repetition(period, repetitions)
                 return
-        if len(ids) >= self.max_tokens:
+        if len(tokens) >= self.max_tokens:
             hypothesis.finish = Finish.LENGTH
 
     def finish(self, now: float) -> None:
@@ -194,21 +198,21 @@ class Sequence:
             decode=now - self.encoded_at,
         )
         if self.future.set_running_or_notify_cancel():
-            self.future.set_result(Result(best, others, times))
+            self.future.set_result(DecodeResult(best, others, times))
 
-    def _written(self, hypothesis: Hypothesis) -> Written:
+    def _written(self, hypothesis: Hypothesis) -> Output:
         assert hypothesis.finish is not None, "only what has ended is ranked. This is a bug."
         is_complete = hypothesis.finish in (Finish.STOP, Finish.FORCED)
         log_probabilities, attention = hypothesis.retrace()
-        return Written(
-            ids=hypothesis.ids[:-1] if is_complete else hypothesis.ids,
-            log_probabilities=log_probabilities[: len(hypothesis.ids)],  # a repetition was cut
+        return Output(
+            tokens=hypothesis.tokens[:-1] if is_complete else hypothesis.tokens,
+            log_probabilities=log_probabilities[: len(hypothesis.tokens)],  # a repetition was cut
             steps=attention[self.shift :] + attention[-1:] * self.shift,
             finish=hypothesis.finish,
             repetitions=hypothesis.repetitions,
         )
 
 
-def previous_piece(hypothesis: Hypothesis) -> int:
+def previous_token(hypothesis: Hypothesis) -> int:
     """Return what the decoder reads next: the last piece written, or the start."""
-    return hypothesis.ids[-1] if hypothesis.ids else BOS_ID
+    return hypothesis.tokens[-1] if hypothesis.tokens else BOS_ID

@@ -12,7 +12,7 @@ _MOST = 1.5
 _LEARNING = 0.01  # of each call
 
 
-class PieceEstimate:
+class TokenCountEstimator:
     """Learns from the texts of its callers how many pieces a word has."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class PieceEstimate:
         words = [count for text in texts for part in _ENDS.split(text) if (count := len(part.split()))]
         return [round(count * self._pieces_per_word) for count in words]
 
-    def learn(self, texts: Sequence[str], pieces: int) -> None:
+    def learn(self, texts: Sequence[str], tokens: int) -> None:
         """Take note of how many pieces some texts had."""
         if words := sum(len(text.split()) for text in texts):
-            self._pieces_per_word += _LEARNING * (min(pieces / words, _MOST) - self._pieces_per_word)
+            self._pieces_per_word += _LEARNING * (min(tokens / words, _MOST) - self._pieces_per_word)

@@ -3,25 +3,25 @@
 import numpy as np
 import pytest
 
-from dragoman.batching.sequence import Sequence, Written
+from dragoman.batching.decode_request import DecodeRequest, Output
 from dragoman.text.tokenizer import EOS_ID
 from dragoman.types import GREEDY, Finish, Search, Times
-from tests.fakes import sequence, step_of
+from tests.fakes import decode_request, step_of
 
 
-def feed(sentence: Sequence, pieces: list[int]) -> bool:
+def feed(sentence: DecodeRequest, tokens: list[int]) -> bool:
     """Let the engine prefer some pieces, one a step; step i looks at source position i alone."""
     is_done = False
-    for index, piece in enumerate(pieces):
+    for index, token in enumerate(tokens):
         assert not is_done, "the sentence was finished already"
         sentence.live[0].row = 0
         attention = np.zeros((1, 128), np.float32)
         attention[0, index] = 1.0
-        is_done = sentence.advance(step_of([{piece: -0.1 * (index + 1)}], attention=attention))
+        is_done = sentence.advance(step_of([{token: -0.1 * (index + 1)}], attention=attention))
     return is_done
 
 
-def finished(sentence: Sequence) -> Written:
+def finished(sentence: DecodeRequest) -> Output:
     """Finish a sentence and return what it hands out."""
     sentence.finish(now=0.0)
     return sentence.future.result(timeout=0).best
@@ -31,13 +31,13 @@ def test_stops_at_the_end() -> None:
     """
     The end finishes a sentence; it is scored but is no piece of the translation.
     """
-    sentence = sequence(7, 8)
+    sentence = decode_request(7, 8)
 
     assert feed(sentence, [17, 18, EOS_ID])
 
     result = finished(sentence)
     assert Finish.STOP is result.finish
-    assert [17, 18] == result.ids
+    assert [17, 18] == result.tokens
     assert 3 == len(result.log_probabilities)
     assert (3, 4) == result.attention.shape
 
@@ -46,13 +46,13 @@ def test_stops_at_the_limit() -> None:
     """
     A sentence that reaches its limit keeps every piece it has written.
     """
-    sentence = sequence(7, 8, max_tokens=2)
+    sentence = decode_request(7, 8, max_tokens=2)
 
     assert feed(sentence, [17, 18])
 
     result = finished(sentence)
     assert Finish.LENGTH is result.finish
-    assert [17, 18] == result.ids
+    assert [17, 18] == result.tokens
     assert 2 == len(result.log_probabilities)
 
 
@@ -67,7 +67,7 @@ def test_attention_belongs_to_pieces(shift: int, positions: list[int]) -> None:
     """
     Row i of the attention is that of piece i: of its own step with shift 0, of the one after it with shift 1.
     """
-    sentence = sequence(7, 8, shift=shift)
+    sentence = decode_request(7, 8, shift=shift)
     feed(sentence, [17, 18, 19, EOS_ID])
 
     result = finished(sentence)
@@ -81,13 +81,13 @@ def test_attention_is_kept_where_it_is_wanted(search: Search, wanted: bool, kept
     """
     A sentence keeps a copy of its own, for the engine writes each step where the last one was.
     """
-    sentence = sequence(7, search=search, wants_attention=wanted)
+    sentence = decode_request(7, search=search, wants_attention=wanted)
     attention = np.empty((1, 64), np.float32)
-    for value, piece in ((1.0, 17), (2.0, EOS_ID)):
+    for value, token in ((1.0, 17), (2.0, EOS_ID)):
         attention[:] = value
         sentence.live[0].row = 0
         sentence.live = sentence.live[:1]
-        sentence.advance(step_of([{piece: -0.1, 18: -9.0, 19: -9.1}], num_top=3, attention=attention))
+        sentence.advance(step_of([{token: -0.1, 18: -9.0, 19: -9.1}], num_top=3, attention=attention))
 
     assert kept == [step.tolist() for step in sentence.ended[0].retrace()[1]]
 
@@ -97,7 +97,7 @@ def test_single_step(shift: int) -> None:
     """
     A translation of one step has one row of attention, whatever the shift.
     """
-    sentence = sequence(7, shift=shift)
+    sentence = decode_request(7, shift=shift)
     feed(sentence, [EOS_ID])
 
     assert (1, 3) == finished(sentence).attention.shape
@@ -107,13 +107,13 @@ def test_forced_prefix() -> None:
     """
     Forced pieces come first, whatever the engine prefers, and are scored; then the model is free.
     """
-    sentence = sequence(7)
-    sentence.forced = [17, 18]
+    sentence = decode_request(7)
+    sentence.target_prefix = [17, 18]
 
     feed(sentence, [91, 18, 19, EOS_ID])
 
     result = finished(sentence)
-    assert [17, 18, 19] == result.ids
+    assert [17, 18, 19] == result.tokens
     assert [-50.0, -0.2, -0.3, -0.4] == pytest.approx(result.log_probabilities)
     assert Finish.STOP is result.finish
 
@@ -122,13 +122,13 @@ def test_a_prefix_as_long_as_the_limit() -> None:
     """
     It leaves no room for another piece.
     """
-    sentence = sequence(7, max_tokens=2)
-    sentence.forced = [17, 18]
+    sentence = decode_request(7, max_tokens=2)
+    sentence.target_prefix = [17, 18]
 
     assert feed(sentence, [91, 91])
 
     result = finished(sentence)
-    assert [17, 18] == result.ids
+    assert [17, 18] == result.tokens
     assert Finish.LENGTH is result.finish
 
 
@@ -136,14 +136,14 @@ def test_forced_whole() -> None:
     """
     A given translation is forced to its end, and is reported as given.
     """
-    sentence = sequence(7)
-    sentence.forced, sentence.is_forced_whole = [17, 17, 17, 17, 17], True
+    sentence = decode_request(7)
+    sentence.target_prefix, sentence.is_target_forced = [17, 17, 17, 17, 17], True
 
     assert feed(sentence, [91] * 6)
 
     result = finished(sentence)
     assert Finish.FORCED is result.finish
-    assert [17] * 5 == result.ids
+    assert [17] * 5 == result.tokens
     assert 6 == len(result.log_probabilities)
 
 
@@ -154,13 +154,13 @@ def test_repetition_is_stopped(block: list[int], times: int) -> None:
     """
     A sentence that writes the same block four times, and a dozen pieces, keeps it once and says how often it was.
     """
-    sentence = sequence(7)
+    sentence = decode_request(7)
 
     assert feed(sentence, [11, *block * times])
 
     result = finished(sentence)
     assert Finish.REPETITION is result.finish
-    assert [11, *block] == result.ids
+    assert [11, *block] == result.tokens
     assert times == result.repetitions
     assert (len(block) + 1, 3) == result.attention.shape
     assert len(block) + 1 == len(result.log_probabilities)
@@ -170,31 +170,31 @@ def test_repetition_of_the_source() -> None:
     """
     What the source repeats, its translation may repeat as well, and once more.
     """
-    laughing = sequence(*[7] * 20)
+    laughing = decode_request(*[7] * 20)
 
     assert not feed(laughing, [17] * 21)
     assert feed(laughing, [17])
-    assert [17] == finished(laughing).ids
+    assert [17] == finished(laughing).tokens
 
 
 def test_repetition_in_the_prefix() -> None:
     """
     A prefix may repeat itself: it was asked for.
     """
-    sentence = sequence(7)
-    sentence.forced = [17] * 14
+    sentence = decode_request(7)
+    sentence.target_prefix = [17] * 14
 
     feed(sentence, [17] * 14)
     feed(sentence, [18, EOS_ID])
 
-    assert [17] * 14 + [18] == finished(sentence).ids
+    assert [17] * 14 + [18] == finished(sentence).tokens
 
 
 def test_times() -> None:
     """
     A result tells waiting, encoding and decoding apart.
     """
-    sentence = sequence(7)
+    sentence = decode_request(7)
     sentence.submitted_at, sentence.started_at, sentence.encoded_at = 1.0, 3.0, 3.5
     feed(sentence, [EOS_ID])
 
@@ -207,7 +207,7 @@ def test_abandoned_is_not_an_error() -> None:
     """
     A sentence that finishes after its client hung up is dropped quietly.
     """
-    sentence = sequence(7)
+    sentence = decode_request(7)
     feed(sentence, [EOS_ID])
 
     sentence.abandon()
