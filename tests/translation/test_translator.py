@@ -466,7 +466,7 @@ async def test_a_lost_sentence_takes_its_neighbours_along(
     with pytest.raises(DeadlinePassed):
         await call
     await asyncio.sleep(0)  # the news reaches the loop
-    pool.step(pool.workers[0])
+    pool.workers[0].step()
 
     assert [] == runner.batches
 

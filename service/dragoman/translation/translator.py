@@ -138,11 +138,11 @@ class Translator:
         _hold(left, options, 2 * CHUNK)
         assembler = TextAssembler(self._postprocessor, text, sentences, options, prefix, keeps_details=False)
         waiting: deque[DecodeRequest] = deque()
-        passed: list[stages.Instants] = []
+        passed: list[stages.StageTimes] = []
 
         async def first() -> Part:
             [result] = await results_of([waiting[0]])
-            passed.append(stages.instants(waiting.popleft()))
+            passed.append(stages.stage_times(waiting.popleft()))
             part = await _aside(partial(assembler.add, result), assembler.size_of_next)
             return self._counted(part, options)
 
@@ -157,12 +157,12 @@ class Translator:
         finally:
             for request in waiting:
                 request.abandon()
-                passed.append(stages.instants(request))
+                passed.append(stages.stage_times(request))
             stages.trace(passed)
 
     async def _submit_patiently(self, requests: list[DecodeRequest]) -> None:
         """Queue some sentences as soon as there is room; of one caller's texts the first goes first, however long it is."""
-        async with self._turns.setdefault(requests[0].whose, asyncio.Lock()):
+        async with self._turns.setdefault(requests[0].lane, asyncio.Lock()):
             while True:
                 try:
                     return self._pool.submit(requests)
@@ -293,7 +293,7 @@ class Translator:
             return await results_of(requests)
         finally:
             if tracing.is_wanted():
-                stages.trace(map(stages.instants, requests))
+                stages.trace(map(stages.stage_times, requests))
 
 
 def _hold(requests: Iterable[DecodeRequest], options: Options, most: int | None = None) -> None:
