@@ -170,6 +170,12 @@ class Metrics:
             "1 unless the last reload refused something.",
             registry=registry,
         )
+        self.metrics_connections_dropped = Counter(
+            "dragoman_metrics_connections_dropped", "Connections to /metrics that were ended without an answer.",
+            ["reason"], registry=registry,
+        )  # fmt: skip
+        for reason in ("full", "timeout"):
+            self.metrics_connections_dropped.labels(reason)
         self.threads = Gauge("dragoman_threads", "Processor threads of the engine.", registry=registry)
         self.cpu_limit_cores = Gauge(
             "dragoman_cpu_limit_cores", "Processors the process may use.", registry=registry
