@@ -1,4 +1,7 @@
-"""Waiting for results: the bridge from the futures of decode workers to an event loop."""
+"""How an event loop waits for what the decode loops make of some sentences.
+
+Between *translator* and *decode_request*, whose futures are set in the threads of the decode loops.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,21 @@ from dragoman.batching.decode_request import DecodeRequest, DecodeResult
 
 
 async def results_of(requests: Sequence[DecodeRequest]) -> list[DecodeResult]:
-    """Wait for the results of some sentences; if one fails or the caller goes away, abandon the others.
+    """Wait until some sentences are done; if the caller goes away or one fails, the others leave at the next step.
 
     The event loop is woken once for all of them, not once for each.
 
     Raises:
-        Exception: The error of the first sentence that failed.
+        Exception: What the first that failed did.
     """
     if not requests:
         return []
     loop = asyncio.get_running_loop()
     all_done: asyncio.Future[None] = loop.create_future()
-    num_requests = len(requests)
-    numbers = count(1)  # atomic, because several workers may finish sentences of one call
+    wanted, numbers = len(requests), count(1)  # atomic: sentences of a call may be in several decode loops
 
-    def settle(failure: BaseException | None) -> None:
-        """Wake the waiting task, in the thread of the event loop."""
-        if all_done.done():
+    def tell(failure: BaseException | None) -> None:
+        if all_done.done():  # nobody waits any more
             return
         if failure is None:
             all_done.set_result(None)
@@ -35,10 +36,9 @@ async def results_of(requests: Sequence[DecodeRequest]) -> list[DecodeResult]:
             all_done.set_exception(failure)
 
     def note(future: Future[DecodeResult]) -> None:
-        """Note that a sentence is done, in the thread of a worker."""
         failure = None if future.cancelled() else future.exception()
-        if (failure or next(numbers) == num_requests) and not loop.is_closed():
-            loop.call_soon_threadsafe(settle, failure)
+        if (failure or next(numbers) == wanted) and not loop.is_closed():
+            loop.call_soon_threadsafe(tell, failure)
 
     for request in requests:
         request.future.add_done_callback(note)

@@ -1,6 +1,7 @@
-"""The scheduler: which sentences share the next decoder step, and which row each hypothesis has.
+"""Decide which sentences share the next decoder step.
 
-Bookkeeping only: no clock, no thread, no onnxruntime, so that a test can replay an hour of traffic in a moment.
+Third stop of a request: translator -> *scheduler* -> engine. Bookkeeping only: no clock, no thread, no
+onnxruntime, so that a test can replay an hour of traffic in a blink.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from dragoman.engine.model_runner import Step, padded
 
 @dataclass
 class Outcome:
-    """The consequences of a step for the engine's rows and for the callers, in the order in which they apply.
+    """What a step leads to, in the order in which it is to be done.
 
     Attributes:
-        branches: (source, target, steps): rows that become copies of others from a step on, because the steps before
-            are the same already. New rows are numbered on from the last.
-        left: Rows that are free afterwards.
+        branches: (source, target, steps): rows that become copies of others, where they are not already; new
+            ones count on from the last.
+        left: Rows that are free then.
         finished: Sentences that are done.
         lost: Sentences that were given up.
     """
@@ -34,37 +35,29 @@ class Outcome:
 
 
 class Scheduler:
-    """Assigns the decoder rows of one engine to sentences from a queue that several engines may share.
-
-    Attributes:
-        running: Sentences that have rows.
-        rows: The hypothesis of each row.
-    """
+    """The decoder rows of one engine, in front of them a line that several may share; row i is `rows[i]`."""
 
     def __init__(self, waiting: WaitingQueue, *, max_running: int, max_batch_tokens: int = 2**31) -> None:
-        """Start with no rows in use.
+        """Start empty.
 
         Args:
-            max_running: Decoder rows. A sentence takes one for each hypothesis of its beam.
-            max_batch_tokens: Cache positions of all rows, source and target, each as long as the longest: the memory
-                that the caches may take. A sentence that exceeds it alone runs alone.
+            max_running: Decoder rows; a sentence takes one for each hypothesis of its beam.
+            max_batch_tokens: Positions of all rows, source and target, at the length of the longest: what
+                the caches may hold. A sentence that alone is larger runs alone.
         """
-        self.max_running = max_running
-        self._max_batch_tokens = max_batch_tokens
+        self.max_running, self._max_batch_tokens = max_running, max_batch_tokens
         self.waiting = waiting
         self.running: list[DecodeRequest] = []
         self.rows: list[Hypothesis] = []
 
     @property
     def load(self) -> int:
-        """Return the rows that the running sentences take, or will take once their beams branch."""
+        """Return the rows that the running sentences take or may come to take."""
         return sum(request.search.beam_size for request in self.running)
 
     def clear(self) -> list[DecodeRequest]:
-        """Free all rows, and return the sentences that had them."""
-        failed = self.running
-        self.running = []
-        self.rows = []
+        """Give up all rows, and return whose they were."""
+        failed, self.running, self.rows = self.running, [], []
         return failed
 
     def admit(
@@ -73,37 +66,46 @@ class Scheduler:
         share: int | None = None,
         own_seconds: Callable[[DecodeRequest], float] = lambda _: 0.0,
     ) -> list[DecodeRequest]:
-        """Fill free rows in the order of the queue, and return the sentences that joined.
+        """Fill the free rows by urgency, and return the sentences that joined.
 
         Args:
-            share: How many rows to fill at most, so that other engines have work; None: all.
-            own_seconds: Estimates how long a sentence takes. One that would be late is not begun, unless there is
+            share: Of all rows wanted; the rest is left to other engines. None: there are none.
+            own_seconds: What a sentence takes from now on; one that would be late is not begun, unless there is
                 nothing else to do, for the estimate may be wrong.
         """
         joined: list[DecodeRequest] = []
-        target_load = self._target_load(share)
-        if self.load >= target_load or not self.waiting:
+        load = self.load
+        most = self._most_rows(load, share)
+        if load >= most or not len(self.waiting):
             return joined
-        batch = _Batch(self.running, self.max_running, self._max_batch_tokens)
-        while batch.load < target_load and (request := self.waiting.take(batch.fits, batch.suits)):
-            done = now + own_seconds(request) if batch.load else now
-            if request.is_lost(done):
+        source = max((_source_width(s) for s in self.running), default=0)
+        target = max((_target_width(s) for s in self.running), default=0)
+
+        def fits(candidate: DecodeRequest) -> bool:
+            width = max(source, _source_width(candidate)) + max(target, _target_width(candidate))
+            rows = load + candidate.search.beam_size
+            return not load or (rows <= self.max_running and rows * width <= self._max_batch_tokens)
+
+        def suits(candidate: DecodeRequest) -> bool:
+            return _source_width(candidate) <= source and _target_width(candidate) <= target
+
+        while load < most and (request := self.waiting.take(fits, suits)):
+            done = now + own_seconds(request) if load else now
+            if request.is_lost(done):  # its client hung up, or its time ran out, while it waited
                 self.waiting.give_up(request)
                 continue
             joined.append(request)
-            batch.add(request)
+            load += request.search.beam_size
+            source = max(source, _source_width(request))
+            target = max(target, _target_width(request))
         self._give_rows(joined)
         return joined
 
-    def _target_load(self, share: int | None) -> int:
-        """Return how many rows to fill; if only a few are free, wait for more.
-
-        Sentences that join together share a pass through the encoder.
-        """
-        load = self.load
+    def _most_rows(self, load: int, share: int | None) -> int:
+        """Return how many rows may be taken now; of a few free ones none, for soon there are more."""
         free = self.max_running - load
         if load and free < self.max_running // 4 and len(self.waiting) > free:
-            return load
+            return load  # several that join together share a pass through the encoder
         return self.max_running if share is None else min(self.max_running, share)
 
     def _give_rows(self, joined: list[DecodeRequest]) -> None:
@@ -114,7 +116,7 @@ class Scheduler:
         self.running += joined
 
     def drop_lost(self, now: float) -> Outcome:
-        """Remove the running sentences whose caller is gone or whose deadline has passed."""
+        """Take out the running sentences that are for nobody any more."""
         lost = [request for request in self.running if request.is_lost(now)]
         for request in lost:
             request.give_up()
@@ -123,7 +125,7 @@ class Scheduler:
         return Outcome(left=rows, lost=lost)
 
     def advance(self, step: Step) -> Outcome:
-        """Let every running sentence choose its next tokens."""
+        """Let every running sentence choose."""
         outcome = Outcome()
         for request in self.running:
             before = request.live
@@ -137,7 +139,7 @@ class Scheduler:
         return outcome
 
     def _place(self, live: list[Hypothesis], rows: list[int], outcome: Outcome) -> None:
-        """Assign a row to each hypothesis of a beam: its parent's if that is still free, else a copy of it."""
+        """Give each hypothesis a row: its parent's, if that is to be had, else a copy of it elsewhere."""
         free = set(rows)
         copies = []
         for hypothesis in live:
@@ -146,14 +148,13 @@ class Scheduler:
                 self.rows[hypothesis.row] = hypothesis
             else:
                 copies.append(hypothesis)
-        for hypothesis in copies:  # every row that is copied from has an owner now, so none is overwritten
+        for hypothesis in copies:  # no row that is copied from is free any more
             if free:
                 target = free.pop()
                 steps = hypothesis.steps_shared_with(self.rows[target])
                 self.rows[target] = hypothesis
             else:
-                target = len(self.rows)
-                steps = 0
+                target, steps = len(self.rows), 0
                 self.rows.append(hypothesis)
             outcome.branches.append((hypothesis.row, target, steps))
             hypothesis.row = target
@@ -168,45 +169,11 @@ class Scheduler:
                 hypothesis.row = row
 
 
-class _Batch:
-    """The size of a batch while sentences are added to it: rows, and the longest source and target."""
-
-    def __init__(self, running: list[DecodeRequest], max_running: int, max_batch_tokens: int) -> None:
-        self._max_running = max_running
-        self._max_batch_tokens = max_batch_tokens
-        self.load = 0
-        self._source_width = 0
-        self._target_width = 0
-        for request in running:
-            self.add(request)
-
-    def add(self, request: DecodeRequest) -> None:
-        """Count a sentence."""
-        self.load += request.search.beam_size
-        self._source_width = max(self._source_width, _source_width(request))
-        self._target_width = max(self._target_width, _target_width(request))
-
-    def fits(self, candidate: DecodeRequest) -> bool:
-        """Tell whether there is room for a sentence; an empty batch takes any."""
-        if not self.load:
-            return True
-        rows = self.load + candidate.search.beam_size
-        source = max(self._source_width, _source_width(candidate))
-        target = max(self._target_width, _target_width(candidate))
-        return rows <= self._max_running and rows * (source + target) <= self._max_batch_tokens
-
-    def suits(self, candidate: DecodeRequest) -> bool:
-        """Tell whether a sentence makes no row longer."""
-        return (
-            _source_width(candidate) <= self._source_width and _target_width(candidate) <= self._target_width
-        )
-
-
 def _source_width(request: DecodeRequest) -> int:
-    """Return the source positions that a sentence needs in every row of its batch."""
+    """Return the source positions that a sentence needs of every row beside it."""
     return padded(len(request.source_tokens))
 
 
 def _target_width(request: DecodeRequest) -> int:
-    """Return the target positions that it may come to need."""
+    """Return the cache positions that it may come to need."""
     return padded(request.max_tokens)

@@ -1,4 +1,4 @@
-"""`dragoman serve`: run the server until it is told to stop."""
+"""`dragoman serve`: the life of a server, from its first thread to its last."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-
-from prometheus_client import start_http_server
 
 from dragoman.config import Settings
 from dragoman.engine.processors import usable_threads
-from dragoman.errors import StartupError
 from dragoman.observability import logs, tracing
 from dragoman.observability.metrics import Metrics
+from dragoman.observability.metrics_server import MetricsServer
 from dragoman.observability.tracing import Tracer
 from dragoman.registry.allocator import bound_memory
 from dragoman.registry.loading import build, reloader
 from dragoman.registry.model_registry import ModelRegistry
-from dragoman.rpc.server import Server, serve_until_stopped
+from dragoman.registry.reloader import Reloader
+from dragoman.rpc.server import Server
+from dragoman.threads import LastResort, end_now, started_pool, still_busy
 
 log = logging.getLogger(__name__)
+# Behind the time to drain: for the last replies, the health port and the models. The log may take two seconds more.
+# docs/operations.md and the manifests count on eight.
+_LAST_SECONDS = 6.0
+_RELOAD_SECONDS = 1.0  # for a reload to end that nobody will use
 
 
 def serve(read: Callable[[], Settings]) -> None:
@@ -35,6 +38,9 @@ def serve(read: Callable[[], Settings]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for, a reload, is about to be done anyway
     bound_memory()
     logs.configure(settings.log_level)
+    # As the first process of a container it would otherwise be deaf to the signal until it serves.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    last_resort = LastResort()
     registry, metrics = build(settings)
     try:
         with _metrics_server(settings, metrics) as metrics_port, tracing.opened(settings) as tracer:
@@ -46,9 +52,20 @@ def serve(read: Callable[[], Settings]) -> None:
                     registry.kernel_set, registry.num_workers, registry.threads,
                 )  # fmt: skip
 
-            asyncio.run(_serve(registry, metrics, tracer, read, announce))
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(_serve(registry, metrics, tracer, read, announce, last_resort))
     finally:
         registry.close()
+    if names := still_busy():
+        log.warning("ends although this is still waited for: %s", ", ".join(names))
+        end_now(0)  # all calls are done; the interpreter would end beside threads that run
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that ends without a new thread: by itself it would start one to wait for those beside it."""
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Do nothing: all work is done, and closing the loop lets idle threads go."""
 
 
 @contextmanager
@@ -57,18 +74,14 @@ def _metrics_server(settings: Settings, metrics: Metrics) -> Iterator[int | None
     if settings.metrics_port < 0:
         yield None
         return
+    server = MetricsServer(
+        metrics, settings.metrics_host or settings.host, settings.metrics_port,
+        max_connections=settings.max_metrics_connections, seconds=settings.metrics_seconds,
+    )  # fmt: skip
     try:
-        host = settings.metrics_host or settings.host
-        server, thread = start_http_server(settings.metrics_port, host, metrics.registry)
-    except OSError as error:
-        address = f"{host}:{settings.metrics_port}"
-        raise StartupError(f"cannot serve metrics on {address}: {error.strerror}") from None
-    try:
-        yield server.server_port
+        yield server.port
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        server.close()
 
 
 async def _serve(
@@ -77,8 +90,32 @@ async def _serve(
     tracer: Tracer | None,
     read: Callable[[], Settings],
     announce: Callable[[int], None],
+    last_resort: LastResort,
 ) -> None:
-    # Texts are cut aside and models loaded aside: by as many threads as there are processors for, not as the host has.
-    aside = ThreadPoolExecutor(max_workers=usable_threads(registry.cores) + 1, thread_name_prefix="aside")
+    # Texts are cut aside and models closed aside: by as many threads as there are processors for, not as the host has.
+    aside = started_pool(usable_threads(registry.cores) + 1, "aside")
     asyncio.get_running_loop().set_default_executor(aside)
-    await serve_until_stopped(Server(registry, metrics, tracer), reloader(registry, read), announce)
+    server, reloading = Server(registry, metrics, tracer), reloader(registry, read)
+    last_resort.patience = lambda: registry.settings.drain_seconds + _LAST_SECONDS
+    await _serve_until_stopped(server, reloading, announce)
+
+
+async def _serve_until_stopped(server: Server, reloader: Reloader, announce: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    # Not by `add_signal_handler`: the loop would take the signals from the last resort.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
+    announce(await server.start())
+    log.info("%s; health on port %s", server.security, server.health_port or "of the service")
+    reloading = asyncio.create_task(reloader.run())
+    await stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # till the very end
+    log.info("draining")
+    reloader.stop()
+    await server.drain()
+    done, _ = await asyncio.wait({reloading}, timeout=_RELOAD_SECONDS)
+    for task in done:
+        task.result()

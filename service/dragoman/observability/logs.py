@@ -15,6 +15,8 @@ from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, format
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
 from structlog.typing import Processor
 
+from dragoman.threads import started
+
 # The core of gRPC writes lines of its own, with what callers send in them, line breaks included, and reads this
 # once, when grpc is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -61,6 +63,9 @@ class Writer(logging.Handler):
 
         Args:
             stream: Without a buffer: the interpreter would wait for the lock of one when it ends.
+
+        Raises:
+            StartupError: There is no thread to spare.
         """
         super().__init__()
         self._stream, self._max_waiting = stream, max_waiting
@@ -68,8 +73,7 @@ class Writer(logging.Handler):
             SimpleQueue()
         )  # which a finalizer may log into, in the midst of a line
         self._lost = self._told = 0
-        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
-        self._thread.start()
+        self._thread = started(threading.Thread(target=self._write, name="log", daemon=True))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand a line over; never wait."""

@@ -1,6 +1,7 @@
 """Take over changed bundles and settings while the server runs, on SIGHUP and when files change.
 
-Looks, checks and loads in another thread; exchanges in that of the event loop, between two calls.
+Looks, checks and loads in a thread of its own, which a volume that hangs may hold; exchanges in that of the event loop,
+between two calls.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from dragoman.config import Settings, take_over
 from dragoman.errors import ConfigError, DragomanError
 from dragoman.observability import logs
 from dragoman.registry.model_registry import LoadedModel, ModelRegistry
 from dragoman.registry.repository import Fingerprint, Load, inputs_fingerprint, scan
+from dragoman.threads import Background
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 
@@ -29,11 +33,15 @@ class Reloader:
 
         Args:
             read: Returns the settings as flags, environment and file say now.
+
+        Raises:
+            StartupError: There is no thread to spare.
         """
         self._registry, self._load, self._read = registry, load, read
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._is_stopping = False
+        self._reader = Background("reload")
         self._retiring: set[asyncio.Task[None]] = set()
 
     def ask(self) -> None:
@@ -53,10 +61,11 @@ class Reloader:
             is_asked = await self._pause()
             if self._is_stopping:
                 break
-            last, seen = seen, await asyncio.to_thread(inputs_fingerprint, self._registry.settings)
+            last, seen = seen, await self._aside(inputs_fingerprint, self._registry.settings)
             if is_asked or (seen == last and seen != taken):
                 taken = seen
                 await self.reload()
+        self._reader.close()
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -69,6 +78,19 @@ class Reloader:
         is_asked = self._asked.is_set()
         self._asked.clear()
         return is_asked
+
+    async def _aside(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do what reads files; if it takes longer than a file may, that is told, and waited for nevertheless.
+
+        To ask again would only hold another thread.
+        """
+        patience = self._registry.settings.file_read_seconds
+        task = asyncio.ensure_future(self._reader.do(work, *arguments))
+        done, _ = await asyncio.wait({task}, timeout=patience)
+        if not done:
+            log.error("a reload has taken more than %g seconds; what is loaded goes on serving", patience)
+            self._registry.metrics.last_reload_successful.set(0)
+        return await task
 
     async def reload(self) -> None:
         """Take over what has changed; what cannot be taken over is logged and counted, and changes nothing."""
@@ -83,7 +105,7 @@ class Reloader:
 
     async def _reload_settings(self) -> bool:
         try:
-            wanted = await asyncio.to_thread(self._read)
+            wanted = await self._aside(self._read)
         except ConfigError as error:
             log.error("settings refused, the old ones stay in use: %s", error)
             self._registry.metrics.reloads.labels("settings_refused").inc()
@@ -101,7 +123,7 @@ class Reloader:
 
     async def _reload_models(self) -> bool:
         present = list(self._registry.models)
-        found = await asyncio.to_thread(scan, self._registry.settings, present, self._load)
+        found = await self._aside(scan, self._registry.settings, present, self._load)
         if self._is_stopping:
             for model in found.models:
                 if model not in present:

@@ -19,8 +19,10 @@ from dragoman.security import keys
 from dragoman.security.certificates import Certificates
 from dragoman.security.guard import Guard
 from dragoman.security.reloading_file import ReloadingFile
+from dragoman.threads import Background
 
 log = logging.getLogger(__name__)
+_PATIENCE_SECONDS = 20.0  # twice as long as reading may take: so long it takes only if a single read hangs
 
 
 class Security:
@@ -47,7 +49,8 @@ class Security:
         guard = Guard((lambda: ring.value) if ring else None)
         memory = MemoryBudget(settings.max_held_bytes, share)
         self.access = Access(guard, memory, knows_clients=bool(settings.tls_client_ca))
-        self._task: asyncio.Task[None] | None = None
+        self._readers: list[Background] = []
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def credentials(self) -> grpc.ServerCredentials | None:
@@ -65,33 +68,53 @@ class Security:
         return f"{tls}; {known}"
 
     def watch(self) -> None:
-        """Look at the files from now on."""
-        if self._certificates or self._keys:
-            self._task = asyncio.create_task(self._watch())
+        """Look at the files from now on, at each kind in a thread of its own: its volume may hang.
+
+        Raises:
+            StartupError: There is no thread to spare.
+        """
+        reloading: list[tuple[str, ReloadingFile[Any]]] = []
+        if self._certificates:
+            reloading.append(("certificate", self._certificates.reloading_file))
+        if self._keys:
+            reloading.append(("keys", self._keys))
+        for file, files in reloading:
+            self._readers.append(Background(file))
+            self._tasks.append(asyncio.create_task(self._watch(file, files, self._readers[-1])))
 
     async def close(self) -> None:
         """Look no more."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        for reader in self._readers:
+            reader.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _watch(self) -> None:
+    async def _watch(self, file: str, reloading: ReloadingFile[Any], reader: Background) -> None:
+        """Look at some files again and again, whatever happens."""
         while True:
             await asyncio.sleep(self._settings.security_reload_seconds)
-            if self._certificates:
-                await self._refresh("certificate", self._certificates.reloading_file)
-            if self._keys:
-                await self._refresh("keys", self._keys)
+            try:
+                done = await self._refresh(reloading, reader)
+            except Exception:
+                log.exception("%s: cannot be looked at", reloading.name)
+                done = False
+            if done is not None:
+                self._metrics.security_reloads.labels(file, "ok" if done else "failed").inc()
 
-    async def _refresh(self, file: str, reloading_file: ReloadingFile[Any]) -> None:
-        """Look at one; whatever happens, go on looking."""
-        try:
-            done = await asyncio.to_thread(reloading_file.refresh)  # a mounted folder may be slow
-        except Exception:
-            log.exception("%s: cannot be looked at", reloading_file.name)
-            done = False
-        if done is not None:
-            self._metrics.security_reloads.labels(file, "ok" if done else "failed").inc()
+    async def _refresh(self, reloading: ReloadingFile[Any], reader: Background) -> bool | None:
+        """Look once; a volume that hangs is told of, and waited for."""
+        look = asyncio.ensure_future(reader.do(reloading.refresh))
+        done, _ = await asyncio.wait({look}, timeout=_PATIENCE_SECONDS)
+        if done:
+            return look.result()
+        log.error(
+            "%s: reading takes more than %g seconds; what was read before is in use",
+            reloading.name,
+            _PATIENCE_SECONDS,
+        )
+        found = await look
+        return False if found is None else found
 
 
 def _certificates(settings: Settings) -> Certificates | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -16,7 +14,6 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from dragoman.observability.metrics import SERVICE, Metrics
 from dragoman.observability.tracing import Tracer
 from dragoman.registry.model_registry import ModelRegistry
-from dragoman.registry.reloader import Reloader
 from dragoman.rpc import transport
 from dragoman.rpc.access import GuardedReflection
 from dragoman.rpc.handlers import RpcHandlers
@@ -25,7 +22,6 @@ from dragoman.rpc.listener import Listener
 from dragoman.rpc.security import Security
 from dragoman.rpc.servicer import Servicer
 
-log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS, _NEWS_SECONDS = 0.2, 2.0  # without a new call, and at most
 _FLUSH_SECONDS = 1.0  # for the last replies to reach the wire
@@ -115,22 +111,3 @@ class Server:
             quiet = quiet + _POLL_SECONDS if self._rpcs.begun == seen else 0.0
             seen = self._rpcs.begun
             await asyncio.sleep(_POLL_SECONDS)
-
-
-async def serve_until_stopped(server: Server, reloader: Reloader, announce: Callable[[int], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; SIGHUP reloads."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
-    announce(await server.start())
-    log.info("%s; health on port %s", server.security, server.health_port or "of the service")
-    reloading = asyncio.create_task(reloader.run())
-    await stop.wait()
-    signal.signal(
-        signal.SIGHUP, signal.SIG_IGN
-    )  # till the very end; other handlers Python takes away earlier
-    log.info("draining")
-    reloader.stop()
-    await server.drain()
-    await reloading
