@@ -166,6 +166,25 @@ class Settings:
         "bytes of all running calls, their requests and the attention they may get; more take more memory",
         1024,
     )
+    max_reading_bytes: int = _setting(
+        64 * 1024 * 1024,
+        "bytes of requests that are on their way in at once; more where many large ones arrive slowly",
+        1024,
+    )
+    request_seconds: float = _setting(
+        20.0, "time for a request to arrive once it is read; more on slow networks", 0.1, 10**6
+    )
+    max_resident_bytes: int = _setting(
+        0,
+        "bytes of the process from which on new calls are refused; 0: 85 % of the container's limit, if it has one",
+        0,
+    )
+    max_connections: int = _setting(
+        2000, "connections at once, on each port of gRPC; below the limit of open files", 1, 2**31 - 1
+    )
+    max_health_watches: int = _setting(
+        1000, "watches of health at once; each balancer that asks the server itself needs one", 0, MOST
+    )
     max_metadata_bytes: int = _setting(
         16 * 1024, "bytes of metadata of one call; raise it for large tokens of a proxy", 1024, 2**20
     )

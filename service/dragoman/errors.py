@@ -6,7 +6,8 @@
     │   └── NotYetServed        the contract has it, this version does not
     ├── NotServed               no such language, pair, model or version here
     ├── QueueFull               come back in `retry_seconds`
-    │   └── MemoryFull          likewise: too many bytes of requests are held
+    │   ├── MemoryFull          likewise: too many bytes of requests are held
+    │   └── ProcessMemoryFull   likewise: the process itself is near its limit of memory
     ├── QuotaExhausted          likewise: the caller's own limit
     ├── Unauthenticated         no credential, or a wrong one
     ├── NotAllowed              the credential is not for this
@@ -95,6 +96,15 @@ class MemoryFull(QueueFull):
     def __init__(self, *, limit: int, held: int, actual: int, retry_seconds: float) -> None:
         message = f"bytes of requests and attention: {held:,} held and {actual:,} more asked for, the limit is {limit:,}"
         super().__init__(message, retry_seconds=retry_seconds, limit=limit, actual=held + actual)
+
+
+class ProcessMemoryFull(QueueFull):
+    """The process holds nearly all the memory it may, whatever it is held for."""
+
+    reason = "PROCESS_MEMORY_FULL"
+
+    def __init__(self) -> None:
+        super().__init__("the server is short of memory for the moment", retry_seconds=1.0)
 
 
 class QuotaExhausted(DragomanError):

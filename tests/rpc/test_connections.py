@@ -15,9 +15,10 @@ from dragoman.rpc import transport
 from dragoman.security.guard import Caller
 from dragoman.v1 import translation_pb2 as pb
 from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
+from tests.fuzz import frames
 from tests.rpc.contract import detail, refused, request
 from tests.rpc.test_streaming import messages
-from tests.servers import Running, running
+from tests.servers import Running, running, until
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS, _PING, _GOAWAY = 4, 6, 7
@@ -228,15 +229,16 @@ def test_every_limit_is_passed_on() -> None:
     """
     Every setting of the connection changes an argument; no age means none.
     """
-    plain = dict(transport.arguments(Settings()))
+    plain = dict(transport.arguments(Settings(), 1024))
     for name in (
-        "max_message_bytes", "max_metadata_bytes", "max_connection_streams", "max_connection_age_seconds",
+        "max_connections", "max_metadata_bytes", "max_connection_streams", "max_connection_age_seconds",
         "max_connection_grace_seconds", "keepalive_seconds", "keepalive_timeout_seconds", "min_ping_seconds",
         "max_ping_strikes",
     ):  # fmt: skip
         changed: Any = {name: getattr(Settings(), name) + 7}
-        assert plain != dict(transport.arguments(Settings(**changed))), name
-    assert 2**31 - 1 == dict(transport.arguments(Settings(max_connection_age_seconds=0.0)))["grpc.max_connection_age_ms"]  # fmt: skip
+        assert plain != dict(transport.arguments(Settings(**changed), 1024)), name
+    assert plain != dict(transport.arguments(Settings(), 1025))
+    assert 2**31 - 1 == dict(transport.arguments(Settings(max_connection_age_seconds=0.0), 1024))["grpc.max_connection_age_ms"]  # fmt: skip
 
 
 async def test_two_connections() -> None:
@@ -255,3 +257,20 @@ async def test_two_connections() -> None:
 
             assert "DEADLINE_EXCEEDED" == code
             held.cancel()
+
+
+async def test_unread_replies() -> None:
+    """
+    A reply counts as held until it has been sent: a client that takes no replies does not get more than its room.
+    """
+    no_window = frames.PREFACE + frames.frame(frames.SETTINGS, payload=struct.pack(">HI", 4, 0))
+    text = "The cat sat on the mat, and slept until the morning came. " * 20
+    async with running() as server:
+        memory = server.server.security.access.memory
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(no_window + frames.call(request(text).SerializeToString()))
+        await until(lambda: server.value("dragoman_target_tokens_total", pair="en-fr") and not server.running)
+
+        assert memory.held >= len(text)
+        writer.close()
+        await until(lambda: not memory.held)

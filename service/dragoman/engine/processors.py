@@ -1,4 +1,4 @@
-"""What this process may compute with: the container's share of the processor, not the host's.
+"""What this process may compute with: the container's share of processors and memory, not the host's.
 
 A container sees all processors of its host; how many it is allowed to use stands in its control group.
 Threads beyond that do not make it faster: they are stopped by the kernel in the middle of a step.
@@ -10,6 +10,8 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+
+_NO_MEMORY_LIMIT = 2**60  # version 1 writes a number of this size where there is none
 
 
 def cpu_limit(root: Path = Path("/")) -> float:
@@ -27,20 +29,41 @@ def usable_threads(limit: float) -> int:
     return max(1, int(limit))
 
 
+def memory_limit(root: Path = Path("/")) -> int:
+    """Return how many bytes of memory the control groups allow; 0 if they set no limit."""
+    return min(_memory_limits(root), default=0)
+
+
+def _memory_limits(root: Path) -> Iterator[int]:
+    """Yield the limit of our control group and of each above it, in bytes."""
+    for controllers, mount, path in _groups(root):
+        if not controllers:
+            name, folder = "memory.max", mount
+        elif "memory" in controllers:
+            name, folder = "memory.limit_in_bytes", mount / ",".join(controllers)
+        else:
+            continue
+        for group in _upwards(folder, path):
+            limit = _read(group / name).strip()
+            if limit.isdecimal() and int(limit) < _NO_MEMORY_LIMIT:
+                yield int(limit)
+
+
+def _groups(root: Path) -> Iterator[tuple[list[str], Path, str]]:
+    """Yield our control groups: their controllers (none in version 2), where they are mounted, their path."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        yield [name for name in controllers.split(",") if name], root / "sys/fs/cgroup", path
+
+
 def _quotas(root: Path) -> Iterator[float]:
     """Yield the quota of our control group and of each above it, in processors."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    mounts = root / "sys/fs/cgroup"
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
+    for controllers, mount, path in _groups(root):
         if not controllers:  # version 2
-            for folder in _upwards(mounts, path):
+            for folder in _upwards(mount, path):
                 yield from _quota(_read(folder / "cpu.max").split())
-        elif "cpu" in controllers.split(","):  # version 1
-            for folder in _upwards(mounts / controllers, path):
+        elif "cpu" in controllers:  # version 1
+            for folder in _upwards(mount / ",".join(controllers), path):
                 files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
                 yield from _quota([_read(folder / name).strip() for name in files])
 

@@ -6,13 +6,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from dragoman.errors import DragomanError
 from dragoman.rpc import status
+from dragoman.rpc.intake import Intake, address
 from dragoman.rpc.memory_budget import MemoryBudget
 from dragoman.security.guard import Caller, Guard
 
+MAX_QUESTION_BYTES = 4096  # names of services, methods and files
 Refusal = Callable[[str, DragomanError], Any]
 
 
@@ -83,17 +87,33 @@ class Gate(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the 
 class GuardedReflection(reflection.aio.ReflectionServicer):  # type: ignore[name-defined]  # stubs lack it
     """The library's servicer, for those who may call."""
 
-    def __init__(self, names: tuple[str, ...], access: Access) -> None:
+    def __init__(self, names: tuple[str, ...], access: Access, intake: Intake) -> None:
+        """Take over the names of the services, and where questions are read: not where callers' requests are."""
         super().__init__(names)
-        self._access = access
+        self._access, self._intake = access, intake
 
-    async def ServerReflectionInfo(  # noqa: N802
-        self, request_iterator: AsyncIterator[Any], context: Any
-    ) -> AsyncIterator[Any]:
+    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """Return the handler of the service, which takes bytes."""
+        return grpc.method_handlers_generic_handler(
+            reflection.SERVICE_NAME,
+            {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(self._answer)},
+        )
+
+    async def _answer(self, _: AsyncIterator[bytes], context: Any) -> None:
         """Answer questions about the contract; any valid key will do."""
         try:
             self._access.caller(None, context)
         except DragomanError as error:
             await context.abort(status.code_of(error), error.message, status.trailers(error))
-        async for reply in super().ServerReflectionInfo(request_iterator, context):
-            yield reply
+        async for reply in super().ServerReflectionInfo(self._questions(context), context):
+            await context.write(reply.SerializeToString())
+
+    async def _questions(self, context: Any) -> AsyncIterator[ServerReflectionRequest]:
+        while (payload := await self._intake.read(context, address(context))) is not grpc.aio.EOF:  # type: ignore[attr-defined]  # stubs lack it
+            if len(payload) > MAX_QUESTION_BYTES:
+                message = f"bytes of a question: {len(payload):,}, the limit is {MAX_QUESTION_BYTES:,}"
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+            try:
+                yield ServerReflectionRequest.FromString(payload)
+            except DecodeError:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a question about the contract")

@@ -11,20 +11,22 @@ import logging
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from dragoman.errors import DeadlinePassed, DragomanError, InvalidRequest, Unavailable
+from dragoman.errors import DeadlinePassed, DragomanError, InvalidRequest, ProcessMemoryFull, Unavailable
 from dragoman.observability.metrics import SERVICE, Metrics
 from dragoman.observability.tracing import Tracer
 from dragoman.rpc import status
 from dragoman.rpc.access import Access, Gate
 from dragoman.rpc.access_log import CallRecord
+from dragoman.rpc.intake import Intake, address
 from dragoman.rpc.memory_budget import Hold, MemoryBudget
+from dragoman.rpc.overload import Overload
 from dragoman.rpc.reply_writer import ReplyWriter, Send, abort
 from dragoman.security.guard import Caller
 
@@ -50,7 +52,7 @@ class Call:
     caller: Caller
     memory: MemoryBudget
     facts: dict[str, str | int] = field(default_factory=dict)
-    hold: Hold = lambda _: None
+    hold: Hold = lambda more, *, is_refused=True: None
 
     def add(self, **figures: int) -> None:
         """Count something more of what the call asked for or cost."""
@@ -70,9 +72,12 @@ class RpcHandlers:
         metrics: Metrics,
         default_deadline_seconds: Callable[[], float],
         access: Access,
+        intake: Intake,
+        overload: Overload,
         tracer: Tracer | None = None,
     ) -> None:
         self._metrics, self._default_deadline = metrics, default_deadline_seconds
+        self.intake, self._overload = intake, overload
         self._access, self._tracer = access, tracer
         self.running = self.begun = 0  # calls of our service, not those that watch its health
         self.draining = asyncio.Event()
@@ -84,7 +89,7 @@ class RpcHandlers:
     ) -> grpc.GenericRpcHandler[Any, Any]:
         """Return the handler of the whole service."""
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(self._unary(name, request_type, method))
+            name: grpc.stream_unary_rpc_method_handler(self._unary(name, request_type, method))
             for name, (request_type, method) in methods.items()
         }
         handlers |= {
@@ -103,11 +108,19 @@ class RpcHandlers:
         return handle
 
     def _unary(self, name: str, request_type: type[Message], method: Method) -> Any:
-        async def handle(payload: bytes, context: Any) -> bytes:
+        async def handle(payloads: AsyncIterator[bytes], context: Any) -> bytes:
+            held = ExitStack()
+            context.add_done_callback(lambda _: held.close())  # once the reply is sent: until then it is held
             async with self._observed(("unary", SERVICE, name), context) as call:
-                with call.memory.holding(len(payload), call.caller.id) as hold:
-                    reply = await method(_parse(request_type, payload), replace(call, hold=hold))
-                    return reply.SerializeToString()
+                payload = await self.intake.read(context, call.caller.id or address(context))
+                if payload is _EOF:
+                    raise InvalidRequest("there is no request", field="", reason="MALFORMED_MESSAGE")
+                hold = held.enter_context(call.memory.holding(len(payload), call.caller.id))
+                reply = (
+                    await method(_parse(request_type, payload), replace(call, hold=hold))
+                ).SerializeToString()
+                hold(len(reply), is_refused=False)  # or the work is lost
+                return reply
             raise AssertionError("a failed call is aborted. This is a bug.")
 
         return handle
@@ -167,6 +180,7 @@ class RpcHandlers:
             seconds = self._default_deadline() if kind == "unary" else math.inf  # each text has its own
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
+                self._overload.check()
                 caller, deadline = self._access.caller(name, context), time.monotonic() + seconds
                 yield Call(record.request_id, deadline, caller, self._access.memory, record.facts)
         except TimeoutError:
@@ -197,7 +211,10 @@ class _Requests:
         try:
             while True:
                 coming = asyncio.ensure_future(self._context.read())
-                await asyncio.wait({coming, draining}, return_when=asyncio.FIRST_COMPLETED)
+                with self._rpcs.intake.idle() as told:
+                    await asyncio.wait({coming, draining, told}, return_when=asyncio.FIRST_COMPLETED)
+                    if told.done() and not coming.done():
+                        raise ProcessMemoryFull
                 if draining.done() and not taken:
                     # What was let in is answered, and its first text may be under way.
                     await asyncio.wait({coming}, timeout=_FIRST_SECONDS)

@@ -6,10 +6,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from dragoman.errors import MemoryFull
 
-Hold = Callable[[int], None]
+
+class Hold(Protocol):
+    """Holds more bytes for a call, until it ends."""
+
+    def __call__(self, more: int, *, is_refused: bool = True) -> None:
+        """Hold some bytes more.
+
+        Args:
+            is_refused: Refuse them if there is no room; what is made already is held all the same.
+
+        Raises:
+            MemoryFull: There is no room.
+        """
+
+
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 60.0
 
 
@@ -50,12 +65,12 @@ class MemoryBudget:
         """
         own = 0
 
-        def hold(more: int) -> None:
+        def hold(more: int, *, is_refused: bool = True) -> None:
             nonlocal own
             limits = [(self._limit, self.held)]
             if caller:
                 limits.append((int(self._share() * self._limit), self._of[caller]))
-            for limit, held in limits:
+            for limit, held in limits if is_refused else ():
                 if held > own and held + more > limit:
                     raise MemoryFull(
                         limit=limit, held=held, actual=more, retry_seconds=self._retry_seconds(more)

@@ -1,44 +1,39 @@
-"""Build, listen, serve, drain."""
+"""Build, listen, serve, drain.
+
+No method is registered with the core of gRPC, not even those of health: for each registered one the core is told where to
+write the next call, and when the main loop of grpc.aio 1.85 fails (`dragoman.rpc.listener`) that memory is freed. Handlers
+that are found by name know no such place.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health, health_pb2
+from grpc_reflection.v1alpha import reflection
 
+from dragoman.engine.processors import memory_limit
 from dragoman.observability.metrics import SERVICE, Metrics
 from dragoman.observability.tracing import Tracer
+from dragoman.registry.allocator import give_memory_back
 from dragoman.registry.model_registry import ModelRegistry
 from dragoman.rpc import transport
 from dragoman.rpc.access import GuardedReflection
 from dragoman.rpc.handlers import RpcHandlers
-from dragoman.rpc.health import Health
+from dragoman.rpc.health import MAX_REQUEST_BYTES, Health
+from dragoman.rpc.intake import Intake
 from dragoman.rpc.listener import Listener
+from dragoman.rpc.overload import Overload
 from dragoman.rpc.security import Security
 from dragoman.rpc.servicer import Servicer
 
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS, _NEWS_SECONDS = 0.2, 2.0  # without a new call, and at most
+_STRANGERS_PLACES = 8  # for requests for health and reflection at once
+_SHARE_OF_MEMORY = 0.85  # of the container, from which on the process counts as short of memory
 _FLUSH_SECONDS = 1.0  # for the last replies to reach the wire
-
-
-class _FoundByName:
-    """A server as generated code sees it, whose methods are not registered with the core of gRPC.
-
-    For each registered method the core is told where to write the next call. When the main loop of grpc.aio 1.85
-    fails (`dragoman.rpc.listener`) that memory is freed, and the core writes there nevertheless.
-    """
-
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
-
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Do nothing: the handlers that are found by name are the same."""
 
 
 class Server:
@@ -49,26 +44,43 @@ class Server:
         settings = registry.settings
         self.security = Security(settings, metrics, lambda: registry.settings.max_caller_share)
         access = self.security.access
-        self._rpcs = RpcHandlers(metrics, lambda: registry.settings.default_deadline_seconds, access, tracer)
+        intake = Intake(settings.max_reading_bytes, settings.max_message_bytes, settings.request_seconds)
+        # Whoever is asked for no key has places of his own, and cannot take those of callers.
+        self._strangers = Intake(
+            _STRANGERS_PLACES * settings.max_message_bytes,
+            settings.max_message_bytes,
+            settings.request_seconds,
+        )
+        limit = settings.max_resident_bytes or int(_SHARE_OF_MEMORY * memory_limit())
+        self._overload = Overload(limit, lambda: intake.shed() + self._strangers.shed(), give_memory_back)
+        self._looking: asyncio.Task[None] | None = None
+        self._rpcs = RpcHandlers(
+            metrics,
+            lambda: registry.settings.default_deadline_seconds,
+            access,
+            intake,
+            self._overload,
+            tracer,
+        )
         self._handlers = Servicer(registry).generic_handler(self._rpcs)
-        self._health = Health()
+        self._health = Health(self._strangers, settings.max_health_watches)
         self._main = Listener(self._build, settings.host, lambda: self.security.credentials)
         self._health_alone: Listener | None = None  # a port of its own, if wanted
         self.health_port: int | None = None
 
     def _build(self) -> grpc.aio.Server:
         settings = self._registry.settings
-        server = self._build_health()
+        server = self._build_health(settings.max_message_bytes)
         server.add_generic_rpc_handlers((self._handlers,))
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflecting = GuardedReflection(names, self.security.access)
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, _FoundByName(server))
+            reflecting = GuardedReflection(names, self.security.access, self._strangers)
+            server.add_generic_rpc_handlers((reflecting.handlers(),))
         return server
 
-    def _build_health(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=transport.arguments(self._registry.settings))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, _FoundByName(server))
+    def _build_health(self, max_message_bytes: int = MAX_REQUEST_BYTES) -> grpc.aio.Server:
+        server = grpc.aio.server(options=transport.arguments(self._registry.settings, max_message_bytes))
+        server.add_generic_rpc_handlers((self._health.handlers(),))
         return server
 
     async def start(self) -> int:
@@ -83,6 +95,7 @@ class Server:
             self.health_port = await self._health_alone.start(settings.health_port, settings.drain_seconds)
         port = await self._main.start(settings.port, settings.drain_seconds)
         self.security.watch()
+        self._looking = asyncio.create_task(self._overload.run())
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return port
@@ -96,6 +109,8 @@ class Server:
         while self._rpcs.running and not stopping.done():
             await asyncio.sleep(_POLL_SECONDS)
         await self.security.close()
+        if self._looking:
+            self._looking.cancel()
         await self._health.close(_FLUSH_SECONDS)
         await self._main.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
         await stopping

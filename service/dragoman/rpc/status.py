@@ -22,6 +22,7 @@ CODES: dict[type[errors.DragomanError], grpc.StatusCode] = {
     errors.NotServed: grpc.StatusCode.NOT_FOUND,
     errors.QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.MemoryFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ProcessMemoryFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.QuotaExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dragoman.config import Settings
 
+_WINDOW_BYTES = 64 * 1024  # of a stream whose request is not read yet
 _NEVER = 2**31 - 1  # milliseconds, what gRPC takes for infinity
 
 
-def arguments(settings: Settings) -> list[tuple[str, int]]:
-    """Return the arguments of every port of the server."""
+def arguments(settings: Settings, max_message_bytes: int) -> list[tuple[str, int]]:
+    """Return the arguments of a port of the server, on which messages may have so many bytes."""
     age = settings.max_connection_age_seconds
     return [
         ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server behind it
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        # None but identity: 4 KB of gzip are 4 MiB of message, allocated before anybody is asked for a key.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
+        # Else gRPC opens the window of each stream to the size of a message, and 150 calls that nobody reads hold 600 MB.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.server_handshake_timeout_ms", _milliseconds(settings.keepalive_timeout_seconds)),
         ("grpc.server.max_pending_requests", settings.max_unread_calls),  # else all are refused too late
         ("grpc.server.max_pending_requests_hard_limit", 2 * settings.max_unread_calls),
         ("grpc.max_send_message_length", -1),  # ours are checked, with a better error
