@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from dragoman import config
-from dragoman.observability import tracing
+from dragoman.observability import trace_export, tracing
 from dragoman.observability.metrics import SERVICE
 from dragoman.v1 import translation_pb2 as pb
 from tests.observability.collector import Collector, collecting, values
@@ -31,7 +31,7 @@ def sent_to(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
     """Trace into a collector, as the standard variables say."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-    with tracing.opened(config.read({"tracing": "yes"}, os.environ)) as tracer:
+    with trace_export.opened(config.read({"tracing": "yes"}, os.environ)) as tracer:
         assert tracer is not None
         yield tracer
 
@@ -195,8 +195,8 @@ async def test_silent_collector() -> None:
         pass  # nobody listens there any more
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.port}"}
     program = (
-        "import os, time; from dragoman import config; from dragoman.observability import tracing\n"
-        "with tracing.opened(config.read({'tracing': 'yes'}, os.environ)) as tracer:\n"
+        "import os, time; from dragoman import config; from dragoman.observability import trace_export\n"
+        "with trace_export.opened(config.read({'tracing': 'yes'}, os.environ)) as tracer:\n"
         "    for _ in range(3000): tracer.begin('x', {}).end('OK', {})\n"
         "    time.sleep(0.5); began = time.monotonic()\n"
         "print(time.monotonic() - began)"
@@ -215,8 +215,8 @@ def test_switched_off() -> None:
     Without tracing, OpenTelemetry is not even imported.
     """
     program = (
-        "import sys; from dragoman import config; from dragoman.observability import tracing; import dragoman.cli.main\n"
-        "with tracing.opened(config.read({}, {'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://127.0.0.1:1'})) as tracer:\n"
+        "import sys; from dragoman import config; from dragoman.observability import trace_export; import dragoman.cli.main\n"
+        "with trace_export.opened(config.read({}, {'OTEL_EXPORTER_OTLP_ENDPOINT': 'http://127.0.0.1:1'})) as tracer:\n"
         "    sys.exit(tracer is not None or any(name.startswith('opentelemetry') for name in sys.modules))"
     )
 

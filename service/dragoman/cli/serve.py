@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from dragoman.config import Settings
 from dragoman.engine.processors import usable_threads
-from dragoman.observability import logs, tracing
+from dragoman.observability import logs, trace_export
 from dragoman.observability.metrics import Metrics
 from dragoman.observability.metrics_server import MetricsServer
 from dragoman.observability.tracing import Tracer
@@ -43,7 +43,7 @@ def serve(read: Callable[[], Settings]) -> None:
     last_resort = LastResort()
     registry, metrics = build(settings)
     try:
-        with _metrics_server(settings, metrics) as metrics_port, tracing.opened(settings) as tracer:
+        with _metrics_server(settings, metrics) as metrics_port, trace_export.opened(settings) as tracer:
 
             def announce(port: int) -> None:
                 log.info(

@@ -1,17 +1,13 @@
 """Where the time of a call went, told to whoever traces it. If nobody does, it costs one look at a variable.
 
-Knows no OpenTelemetry: `dragoman.observability.otlp`, which does, is imported only when tracing is switched on.
+Knows no OpenTelemetry: `dragoman.observability.trace_export` brings it in, and only when tracing is switched on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Protocol
-
-from dragoman.config import Settings
-from dragoman.errors import ConfigError
 
 Facts = Mapping[str, str | int]  # lengths, counts, names of our own; never a text, never a key
 
@@ -54,25 +50,3 @@ def stage(name: str, began: float, ended: float, **facts: str | int) -> None:
     span = _span.get()
     if span is not None:
         span.stage(name, began, ended, facts)
-
-
-@contextmanager
-def opened(settings: Settings) -> Iterator[Tracer | None]:
-    """Yield what traces calls, if it is switched on; what it still holds is sent at the end.
-
-    Raises:
-        ConfigError: It is switched on, and the packages it needs are not there.
-    """
-    if not settings.tracing:
-        yield None
-        return
-    try:
-        from dragoman.observability.otlp import OtlpTracer
-    except ImportError as error:
-        message = f"tracing: {error.name} is not installed: pip install 'dragoman[otel]'"
-        raise ConfigError(message) from None
-    tracer = OtlpTracer()
-    try:
-        yield tracer
-    finally:
-        tracer.close()
