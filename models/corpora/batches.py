@@ -19,7 +19,7 @@ from dragoman.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
 from models.corpora.packing import DataError, Packed
 
 Int = npt.NDArray[np.int64]
-Plan = list[tuple[str, int, bool]]  # (corpus, pair, from the other language into English)
+Plan = list[tuple[str, int, bool]]  # (corpus, pair, from the second language into the first)
 # Pairs drawn together, so that a batch can hold sentences of like length on both sides: with 524,288 a fortieth of the
 # source positions is padding, with 131,072 a twelfth, with 16,384 a quarter.
 MIN_POOL_PAIRS, POOL_PAIRS_PER_TOKEN = 524_288, 4
@@ -164,7 +164,8 @@ class Batches:
         for name, index, back in plan:
             corpus = self._corpora[name]
             english, other = corpus.pair(index)
-            language = "en" if back else name.rpartition("-")[2]
+            first, _, second = name.rpartition(".")[2].partition("-")
+            language = first if back else second
             sources.append([self._tags[language], *(other if back else english), EOS_ID])
             targets.append(english if back else other)
             links.append(corpus.links_of(index)[:, ::-1] if back else corpus.links_of(index))

@@ -18,19 +18,16 @@ from functools import partial
 from itertools import chain, islice, product
 from pathlib import Path
 
-from dragoman.text.normalize import normalize
 from dragoman.text.tokenizer import Tokenizer
 from models.corpora.lexicon import Lexicon, Pair, lexicon, phrases, places, words
 from models.corpora.names import names, proper_nouns
 from models.corpora.packing import (
-    MAX_TOKENS,
     DataError,
     check_mark,
     is_packed,
-    is_usable,
     open_tokenizer,
     read_pairs,
-    save_pairs,
+    save_texts,
     shards,
 )
 from models.paths import data_folder, runs_folder, tokenizer_path
@@ -232,20 +229,7 @@ def derive(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> No
         makers = group.makers(texts)
         for kind in missing:
             made = islice(makers[kind](random.Random(kind)), PAIRS_OF_KIND)
-            _save(packed / f"{kind}.{pair}", list(made), tokenizer, threads)
-
-
-def _save(folder: Path, pairs: list[Pair], tokenizer: Tokenizer, threads: int) -> None:
-    """Pack what was made, as a model will be given it; nothing at all is no corpus."""
-    english, other = (
-        tokenizer.encode_batch([normalize(pair[side]) for pair in pairs], threads) for side in (0, 1)
-    )
-    usable = [
-        pair for pair in zip(english, other, strict=True) if is_usable(len(pair[0]), len(pair[1]), MAX_TOKENS)
-    ]
-    if usable:
-        save_pairs(folder, usable)
-        print(f"{folder.name}: {len(usable):,} pairs", flush=True)
+            save_texts(packed / f"{kind}.{pair}", made, tokenizer, threads)
 
 
 def main() -> None:

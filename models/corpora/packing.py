@@ -10,7 +10,7 @@ import hashlib
 import lzma
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ import numpy.typing as npt
 
 from dragoman.text.normalize import normalize
 from dragoman.text.tokenizer import Tokenizer
+from models.corpora import reserved
 from models.paths import data_folder, runs_folder, tokenizer_path
 
 Int = npt.NDArray[np.int64]
 NO_LINKS = np.zeros((0, 2), np.uint8)
 MAX_TOKENS = 126  # longer sides are never packed: a training that wants them would have to pack anew
 MAX_RATIO = 3.0  # a pair whose sides differ more in length is almost always misaligned
-_SHARD_NAME = re.compile(r"(?P<corpus>[\w-]+\.en-[a-z]{2})\.\d+\.tsv\.xz")
+_SHARD_NAME = re.compile(r"(?P<corpus>[\w-]+\.(?:en-[a-z]{2}|es-fr))\.\d+\.tsv\.xz")
 CAPITALS_LOST = ("newscommentary.en-es.",)  # a release in which three names of ten are written "Barack obama"
 _WORD = re.compile(r"[^\W\d_]+")
 _ENDS = re.compile(r"[.?!:]")
@@ -231,6 +232,20 @@ def save_pairs(folder: Path, pairs: Sequence[tuple[list[int], list[int]]]) -> No
     save_ragged(folder, "other", [other for _, other in pairs], np.uint16)
 
 
+def save_texts(folder: Path, texts: Iterable[tuple[str, str]], tokenizer: Tokenizer, threads: int) -> None:
+    """Pack pairs of texts that were made of others, as a model will be given them; nothing at all is no corpus."""
+    pairs = list(texts)
+    first, second = (
+        tokenizer.encode_batch([normalize(pair[side]) for pair in pairs], threads) for side in (0, 1)
+    )
+    usable = [
+        pair for pair in zip(first, second, strict=True) if is_usable(len(pair[0]), len(pair[1]), MAX_TOKENS)
+    ]
+    if usable:
+        save_pairs(folder, usable)
+        print(f"{folder.name}: {len(usable):,} pairs", flush=True)
+
+
 def _tokenised(path: Path, tokenizer: Tokenizer, threads: int) -> Iterator[tuple[list[int], list[int]]]:
     pairs = list(read_pairs(path))
     english = tokenizer.encode_batch([first for first, _ in pairs], threads)
@@ -260,8 +275,11 @@ def check_size(tokenizer: Path, vocabulary: int) -> Tokenizer:
 
 
 def fingerprint(tokenizer: Path) -> str:
-    """Return what tells a tokenizer from any other, whose numbers mean other pieces."""
-    return hashlib.sha256(tokenizer.read_bytes()).hexdigest()
+    """Return what tells a tokenizer from any other, whose numbers mean other pieces.
+
+    The reserved pieces behind all others do not count: what was packed or trained without them stays true.
+    """
+    return hashlib.sha256(tokenizer.read_bytes().removesuffix(reserved.PIECES)).hexdigest()
 
 
 def mark(packed: Path, tokenizer: Path) -> None:

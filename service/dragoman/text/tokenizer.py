@@ -6,6 +6,7 @@ character without a piece of its own is spelled in bytes, so none is lost.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,17 @@ from dragoman.text.spans import Span
 
 SPACE = "\u2581"  # how SentencePiece writes a space inside a piece
 PAD_ID, UNKNOWN_ID, BOS_ID, EOS_ID = 0, 1, 2, 3
+# Marks inside a text: Unicode noncharacters, which are meant for a program's own use. A model that knows them has a
+# control piece for each.
+PLACEHOLDERS = "".join(map(chr, range(0xFDD0, 0xFDDA)))  # each stands for something to be copied
+TERM_BEGIN, TERM_END = "\ufdda", "\ufddb"  # around the translation to be used for the word before
+MARK_PIECES = {
+    **{mark: f"<p{number}>" for number, mark in enumerate(PLACEHOLDERS)},
+    TERM_BEGIN: "<term>",
+    TERM_END: "</term>",
+}
+_APART = re.compile(f"([{SPACE}])")  # what SentencePiece would not read as it is
+_MARKED_APART = re.compile(f"([{SPACE}{''.join(MARK_PIECES)}])")
 
 
 def language_tag(language: str) -> str:
@@ -68,6 +80,9 @@ class Tokenizer:
         }
         self._id_of_byte = {byte: id_ for id_, byte in self._byte_of.items()}
         controls = {id_ for id_ in range(self.vocabulary_size) if self._processor.is_control(id_)}
+        id_of = {self._pieces[id_]: id_ for id_ in controls}
+        self._id_of_mark = {mark: id_of[piece] for mark, piece in MARK_PIECES.items() if piece in id_of}
+        self._mark_of = {id_: mark for mark, id_ in self._id_of_mark.items()}
         self._text = [
             "" if id_ in controls else piece.replace(SPACE, " ") for id_, piece in enumerate(self._pieces)
         ]
@@ -83,6 +98,11 @@ class Tokenizer:
         """Load a SentencePiece model from disk; errors as for the constructor."""
         return cls(path.read_bytes())
 
+    @property
+    def has_marks(self) -> bool:
+        """Tell whether there is a piece for each placeholder and each mark of a term."""
+        return self._id_of_mark.keys() == MARK_PIECES.keys()
+
     def piece(self, id_: int) -> str:
         """Return the piece as SentencePiece writes it, for people who debug."""
         return self._pieces[id_]
@@ -91,32 +111,43 @@ class Tokenizer:
         """Return the id of the control symbol for a target language; `KeyError` for an unknown one."""
         return self.languages[language]
 
-    def encode_batch(self, texts: list[str], num_threads: int = 1) -> list[list[int]]:
+    def encode_batch(
+        self, texts: list[str], num_threads: int = 1, *, marked: bool = False
+    ) -> list[list[int]]:
         """Return the ids alone, for many normalised texts at once: what training needs."""
         encoded: list[list[int]] = self._processor.encode(
             [f" {text}" for text in texts], num_threads=num_threads
         )
+        apart = _MARKED_APART if marked else _APART
         for index, text in enumerate(texts):
-            if not text or SPACE in text:
-                encoded[index] = self.encode_ids(text)
+            if not text or apart.search(text):
+                encoded[index] = self.encode_ids(text, marked=marked)
         return encoded
 
-    def encode(self, text: str) -> Encoded:
-        """Split a normalised sentence into pieces. User text can never yield a control symbol."""
-        ids = self.encode_ids(text)
+    def encode(self, text: str, *, marked: bool = False) -> Encoded:
+        """Split a normalised sentence into pieces.
+
+        Args:
+            marked: Placeholders and marks of terms in it are control pieces, if there are any; a text of a user never
+                yields one.
+        """
+        ids = self.encode_ids(text, marked=marked)
         return Encoded(ids, self._spans(ids, text))
 
-    def encode_ids(self, text: str) -> list[int]:
+    def encode_ids(self, text: str, *, marked: bool = False) -> list[int]:
         """Return the ids alone of a normalised sentence, in a quarter of the time."""
         # The first word begins like every other one, with a space. A literal U+2581 would be read as a
         # space too: it is spelled in bytes.
         if not text:
             return []
         ids: list[int] = []
-        for index, part in enumerate(f" {text}".split(SPACE)):
-            if index:
+        for part in (_MARKED_APART if marked else _APART).split(f" {text}"):
+            if part == SPACE:
                 ids += [self._id_of_byte[byte] for byte in SPACE.encode()]
-            ids += self._processor.encode(part)
+            elif marked and part in self._id_of_mark:
+                ids.append(self._id_of_mark[part])
+            else:
+                ids += self._processor.encode(part)
         return ids
 
     def _spans(self, ids: list[int], text: str) -> list[Span]:
@@ -131,7 +162,7 @@ class Tokenizer:
                 position += pending == 0
                 continue
             start = position
-            for character in self._pieces[id_]:
+            for character in self._mark_of.get(id_, self._pieces[id_]):
                 if character != SPACE:
                     position += 1
                 elif position < len(text) and text[position] == " ":
@@ -140,17 +171,18 @@ class Tokenizer:
             spans.append(Span(start, position))
         return spans
 
-    def decode_text(self, ids: list[int]) -> str:
+    def decode_text(self, ids: list[int], *, marked: bool = False) -> str:
         """Return the text alone that pieces join to, in a tenth of the time."""
-        if not self._byte_of.keys().isdisjoint(ids):
-            return self.decode(ids).text
+        if marked or not self._byte_of.keys().isdisjoint(ids):
+            return self.decode(ids, marked=marked).text
         return "".join([self._text[id_] for id_ in ids]).lstrip(" ")
 
-    def decode(self, ids: list[int], *, goes_on: bool = False) -> Decoded:
+    def decode(self, ids: list[int], *, goes_on: bool = False, marked: bool = False) -> Decoded:
         """Join pieces to text. Control symbols vanish; bytes that are no UTF-8 become U+FFFD.
 
         Args:
             goes_on: Something stands before it: a space at the beginning is one.
+            marked: Placeholders and marks of terms are written.
         """
         text = ""
         spans: list[Span] = []
@@ -164,7 +196,7 @@ class Tokenizer:
                 text, run_spans = _spell(text, run)
                 spans += run_spans
                 run = []
-            piece = self._text[id_]
+            piece = self._mark_of[id_] if marked and id_ in self._mark_of else self._text[id_]
             if not text and not goes_on:
                 piece = piece.lstrip(" ")
             start = len(text) + len(piece) - len(piece.lstrip(" "))
