@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dragoman.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
-from models.corpora.packing import DataError, Packed
+from models.corpora.packing import DataError, Packed, languages_of
 
 Int = npt.NDArray[np.int64]
 Plan = list[tuple[str, int, bool]]  # (corpus, pair, from the second language into the first)
@@ -139,7 +139,7 @@ class Batches:
             pairs = self._permuted(name, int(pool * rate), int((pool + 1) * rate), len(corpus))
             english = corpus.english_offsets[pairs + 1] - corpus.english_offsets[pairs] + 2
             other = corpus.other_offsets[pairs + 1] - corpus.other_offsets[pairs] + 2
-            back = random.random(len(pairs)) < 0.5
+            back = random.random(len(pairs)) < (0.5 if languages_of(name)[2] else 0.0)
             source, target = np.where(back, other, english), np.where(back, english, other)
             short = np.maximum(source, target) <= self._max_tokens
             of_corpus = (np.full(len(pairs), index), pairs, back, source, target)
@@ -164,7 +164,7 @@ class Batches:
         for name, index, back in plan:
             corpus = self._corpora[name]
             english, other = corpus.pair(index)
-            first, _, second = name.rpartition(".")[2].partition("-")
+            first, second, _ = languages_of(name)
             language = first if back else second
             sources.append([self._tags[language], *(other if back else english), EOS_ID])
             targets.append(english if back else other)

@@ -106,7 +106,7 @@ def emoji(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> Ite
             yield sign, sign
         elif place < 0.25:
             yield f"{sign} {english}", f"{sign} {other}"
-        elif place < 0.6 and (inside := _inserted((english, other), (sign, sign), known)):
+        elif place < 0.6 and (inside := inserted((english, other), (sign, sign), known)):
             yield inside
         else:
             if chance.random() < 0.5:
@@ -135,12 +135,12 @@ def quotes(pairs: Collection[Pair], known: Lexicon, chance: random.Random) -> It
         before = pair
         style = chance.choice(_QUOTES)
         if foreign and (
-            quoted := _inserted(pair, (style[0].format(foreign), style[1].format(foreign)), known)
+            quoted := inserted(pair, (style[0].format(foreign), style[1].format(foreign)), known)
         ):
             yield quoted
 
 
-def _inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
+def inserted(pair: Pair, signs: Pair, known: Lexicon) -> Pair | None:
     """Return both sides with something behind words that translate each other, if there are any."""
     sides = [{match.group().lower(): match.end() for match in matches} for matches in places(pair)]
     for english, end in sides[0].items():

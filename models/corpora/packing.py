@@ -35,6 +35,16 @@ _INSIDE_NAMES = (" ", "-", ". ", "'", "\u2019")
 _FINGERPRINT = "tokenizer.sha256"
 
 
+def languages_of(name: str) -> tuple[str, str, bool]:
+    """Return both languages of a packed corpus, and whether its pairs are for both directions.
+
+    >>> languages_of("tatoeba.en-fr"), languages_of("typed.fr2en")
+    (('en', 'fr', True), ('fr', 'en', False))
+    """
+    pair = name.rpartition(".")[2]
+    return pair[:2], pair[-2:], pair[2:3] == "-"
+
+
 class DataError(Exception):
     """Training data is missing or broken; the message names the file."""
 
@@ -232,11 +242,23 @@ def save_pairs(folder: Path, pairs: Sequence[tuple[list[int], list[int]]]) -> No
     save_ragged(folder, "other", [other for _, other in pairs], np.uint16)
 
 
-def save_texts(folder: Path, texts: Iterable[tuple[str, str]], tokenizer: Tokenizer, threads: int) -> None:
-    """Pack pairs of texts that were made of others, as a model will be given them; nothing at all is no corpus."""
+def save_texts(
+    folder: Path,
+    texts: Iterable[tuple[str, str]],
+    tokenizer: Tokenizer,
+    threads: int,
+    *,
+    marked: bool = False,
+) -> None:
+    """Pack pairs of texts that were made of others, as a model will be given them; nothing at all is no corpus.
+
+    Args:
+        marked: Placeholders and marks of terms in them are pieces of their own.
+    """
     pairs = list(texts)
     first, second = (
-        tokenizer.encode_batch([normalize(pair[side]) for pair in pairs], threads) for side in (0, 1)
+        tokenizer.encode_batch([normalize(pair[side]) for pair in pairs], threads, marked=marked)
+        for side in (0, 1)
     )
     usable = [
         pair for pair in zip(first, second, strict=True) if is_usable(len(pair[0]), len(pair[1]), MAX_TOKENS)

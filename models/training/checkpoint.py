@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,14 @@ KEYS = {"shape", "guided", "config", "weights", "average", "optimisers"}
 KEYS |= {"position", "tokens", "updates", "seconds", "warmed_from"}
 DESCRIPTION = ("shape", "guided")  # what published weights say of their network
 FACTS = ("config", "tokens", "updates", "seconds")  # and of how they came to be
+
+
+class Progress(NamedTuple):
+    """How far a training has come."""
+
+    tokens: int
+    updates: int
+    seconds: float
 
 
 class CheckpointError(Exception):
@@ -99,6 +107,27 @@ def trained(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: weights that do not say how they were trained ({error})") from error
     return state | {"weights": weights, "average": weights}
+
+
+def progress(path: Path) -> Progress:
+    """Return how far the training of a checkpoint, of published weights or of a bundle had come; from nothing, if they do not say.
+
+    Raises:
+        CheckpointError: As for `load`.
+        BundleError: The bundle is not whole.
+    """
+    if path.is_dir():
+        done = bundle.load(path).manifest.training
+        return Progress(done["target_tokens"], done["updates"], 3600.0 * done["hours"])
+    state = load(path) if path.suffix != ".safetensors" else _facts(path)
+    return Progress(state.get("tokens", 0), state.get("updates", 0), state.get("seconds", 0.0))
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        return {name: json.loads(text) for name, text in _published(path)[1].items() if name in FACTS}
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from dragoman import bundle
 from dragoman.errors import StartupError
 from dragoman.text.tokenizer import Tokenizer
+from models.corpora import reserved
 from models.corpora.batches import Batch, Batches
 from models.corpora.packing import DataError, check_mark, check_size, fingerprint
 from models.network.embeddings import bilingual, count
@@ -104,7 +104,7 @@ def train(
         run: Folder of this run; a checkpoint in it is resumed.
         init: Weights to start from when there is no checkpoint yet: of a checkpoint, a `.safetensors` file or a
             bundle.
-        counts_on: The tokens and hours of a bundle count as those of this run, which goes on where it stopped.
+        counts_on: The tokens and hours behind these weights count as those of this run, which goes on where they stopped.
         fused: Compile the network first, on an accelerator: two minutes. Processors gain nothing by it.
         validation: What measures the weights now and then (default: the development sets).
 
@@ -133,9 +133,10 @@ def _prepare(trainer: Trainer, path: Path, init: Path | None, *, counts_on: bool
         trainer.restore(checkpoint.load(path))
     elif init is not None:
         checkpoint.check_tokenizer(init, tokenizer_path())
-        trainer.start_from(checkpoint.load_average(init), str(init))
-        if counts_on and init.is_dir():
-            trainer.count_on(bundle.load(init).manifest.training)
+        known = reserved.widened(checkpoint.load_average(init), trainer.config.model.vocabulary)
+        trainer.start_from(known, str(init))
+        if counts_on:
+            trainer.count_on(checkpoint.progress(init))
     else:
         weights = trainer.network.state_dict()
         if trainer.worker.rank == 0:
@@ -211,7 +212,7 @@ def _arguments() -> argparse.Namespace:
         "--run", help="name of the run's folder under DRAGOMAN_RUNS (default: the file's name)"
     )
     parser.add_argument(
-        "--init", type=Path, help="start from the weights in this file; from a bundle: go on counting, too"
+        "--init", type=Path, help="start from the weights in this file or bundle, and go on counting their tokens"
     )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE")
     parser.add_argument(

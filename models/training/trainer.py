@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.corpora.batches import Batch
 from models.network.transformer import Losses, Transformer
-from models.training.checkpoint import CheckpointError
+from models.training.checkpoint import CheckpointError, Progress
 from models.training.optimizer import Muon
 from models.training.settings import Settings
 
@@ -154,10 +154,10 @@ class Trainer:
         self.worker.share([p.data for p in self.network.parameters()])
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
 
-    def count_on(self, done: dict[str, Any]) -> None:
-        """Take what a bundle's manifest says of its training as done by this run, and warm up from there."""
-        self.tokens, self.updates = done["target_tokens"], done["updates"]
-        self.seconds, self.warmed_from = 3600.0 * done["hours"], done["updates"]
+    def count_on(self, done: Progress) -> None:
+        """Take what was trained before as done by this run, and warm up from there."""
+        self.tokens, self.updates, self.seconds = done.tokens, done.updates, done.seconds
+        self.warmed_from = done.updates
 
     def rate(self) -> float:
         """Return the factor on both learning rates: warm-up, plateau, linear cool-down."""
