@@ -10,7 +10,7 @@ import argparse
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -30,14 +30,14 @@ from models.convert.equalization import balance
 from models.convert.onnx_builder import Model, WeightFile
 from models.convert.quantization import measure, quantize
 from models.corpora.batches import Batches
-from models.corpora.packing import DataError, check_mark, check_size, fingerprint
+from models.corpora.packing import DataError, check_mark, check_size, fingerprint, languages_of
 from models.evaluation.model_card import model_card
 from models.network.transformer import Transformer, network_from
 from models.paths import ROOT, runs_folder, tokenizer_path
 from models.training import checkpoint
 from models.training.checkpoint import CheckpointError
+from models.training.validation import DIRECTIONS
 
-PAIRS = [["en", "fr"], ["fr", "en"], ["en", "es"], ["es", "en"]]
 CORE_WATTS = 10.0  # a guess at a busy core of a server, its share of the rest included
 CALIBRATION_BATCHES = 12  # of 3,000 target positions each; the ranges hardly move any more
 
@@ -197,7 +197,7 @@ def described(
         format_version=bundle.FORMAT_VERSION,
         name=name,
         version=version,
-        pairs=PAIRS,
+        pairs=trained_pairs(state["config"]["data"]["weights"]),
         precision=precision,
         shape=network.shape.to_dict(),
         num_parameters=sum(parameter.numel() for parameter in network.parameters()),
@@ -207,6 +207,20 @@ def described(
         scores={},
         files={},
     )
+
+
+def trained_pairs(corpora: Iterable[str]) -> list[list[str]]:
+    """Return the directions that corpora of these names teach, in the order of their scores.
+
+    >>> trained_pairs(["tatoeba.en-fr", "typed.fr2en"])
+    [['en', 'fr'], ['fr', 'en']]
+    """
+    both = {name.rpartition(".")[2] for name in corpora if languages_of(name)[2]}
+    return [
+        [source, target]
+        for source, target in DIRECTIONS
+        if {f"{source}-{target}", f"{target}-{source}"} & both
+    ]
 
 
 def exchange(new: Path, target: Path, old: Path) -> None:

@@ -47,6 +47,7 @@ SOURCES = (
     "textbooks",
 )
 FROM_SOURCE, LONGEST = 60_000, 160  # pairs of a source, characters of a side
+COUNTED = 80_000  # pairs of which words are counted: all would take gigabytes
 LANGUAGES = ("en", "es", "fr")
 PAIRS = ("en-fr", "en-es", "es-fr")
 _AND = {"en": ("and", "but"), "fr": ("et", "mais"), "es": ("y", "pero")}
@@ -220,7 +221,7 @@ def makers(pairs: list[Pair], pair: str) -> dict[str, Make]:
     """Return what makes each corpus of a language pair, by its name."""
     first, _, second = pair.partition("-")
     backwards = [(other, text) for text, other in pairs]
-    known = lexicon(pairs[:250_000])
+    known = lexicon(pairs[:COUNTED])
     reverse = {other: text for text, other in known.items()}
     return {
         f"signs.{pair}": partial(signs, pairs, known),

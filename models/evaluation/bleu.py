@@ -47,7 +47,10 @@ def evaluate(bundle: Path, sets: list[str], folder: Path) -> dict[str, dict[str,
         StartupError: The bundle cannot be served.
     """
     registry, _ = build(config.read({"bundle": str(bundle), **config.ANY_QUEUE}, os.environ))
-    work = [(name, s, t) for name in sets for s, t in DIRECTIONS if {s, t} <= set(SETS[name])]
+    known = {tuple(pair) for pair in registry.bundle.manifest.pairs}
+    work = [
+        (name, s, t) for name in sets for s, t in DIRECTIONS if {s, t} <= set(SETS[name]) and (s, t) in known
+    ]
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for name, source, target in track(work, console=Console(stderr=True)):
         lines, references = read_set(folder, name, source), read_set(folder, name, target)

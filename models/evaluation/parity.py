@@ -37,10 +37,10 @@ ROWS = 25
 
 
 def sources(tokenizer: Tokenizer, folder: Path, count: int) -> list[list[int]]:
-    """Return development sentences as pieces, a quarter for each direction."""
+    """Return development sentences as pieces, as many for each direction as for the others."""
     found = []
-    for source, target in DIRECTIONS:
-        lines = read_set(folder, "newstest2012", source)[: count // len(DIRECTIONS)]
+    for number, (source, target) in enumerate(DIRECTIONS):
+        lines = read_set(folder, "newstest2012", source)[: (count + number) // len(DIRECTIONS)]
         for ids in tokenizer.encode_batch([normalize(line) for line in lines]):
             found.append([tokenizer.tag_id(target), *ids[:200], EOS_ID])
     return found

@@ -212,7 +212,9 @@ def _arguments() -> argparse.Namespace:
         "--run", help="name of the run's folder under DRAGOMAN_RUNS (default: the file's name)"
     )
     parser.add_argument(
-        "--init", type=Path, help="start from the weights in this file or bundle, and go on counting their tokens"
+        "--init",
+        type=Path,
+        help="start from the weights in this file or bundle, and go on counting their tokens",
     )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE")
     parser.add_argument(
