@@ -19,7 +19,7 @@ TABLE = "embedding.weight"
 
 
 def _serialised() -> bytes:
-    proto = sentencepiece_model_pb2.ModelProto()
+    proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined] # which a descriptor defines at run time
     for name in NAMES:
         proto.pieces.add(piece=name, score=0.0, type=proto.SentencePiece.CONTROL)
     return bytes(proto.SerializePartialToString())
