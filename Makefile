@@ -61,6 +61,8 @@ train: $(DEV)/.installed  ## train (CONFIG=models/configs/tiny.toml), resuming w
 	$(BIN)/python -m models.corpora.tokenizer $(CONFIG)
 	$(BIN)/python -m models.corpora.packing
 	$(BIN)/python -m models.corpora.derive
+	$(BIN)/python -m models.corpora.joined
+	$(BIN)/python -m models.corpora.typed
 	$(BIN)/python -m models.corpora.selection
 	$(BIN)/python -m models.training.train $(CONFIG) $(ARGS)
 

@@ -210,17 +210,13 @@ def described(
 
 
 def trained_pairs(corpora: Iterable[str]) -> list[list[str]]:
-    """Return the directions that corpora of these names teach, in the order of their scores.
+    """Return the directions that a network is for: those with English, and others if corpora of these names teach them.
 
-    >>> trained_pairs(["tatoeba.en-fr", "typed.fr2en"])
-    [['en', 'fr'], ['fr', 'en']]
+    >>> trained_pairs(["tatoeba.en-fr", "joined.es-fr"])[4:]
+    [['es', 'fr'], ['fr', 'es']]
     """
-    both = {name.rpartition(".")[2] for name in corpora if languages_of(name)[2]}
-    return [
-        [source, target]
-        for source, target in DIRECTIONS
-        if {f"{source}-{target}", f"{target}-{source}"} & both
-    ]
+    taught = {languages_of(name)[:2] for name in corpora if languages_of(name)[2]}
+    return [list(pair) for pair in DIRECTIONS if "en" in pair or taught & {pair, pair[::-1]}]
 
 
 def exchange(new: Path, target: Path, old: Path) -> None:

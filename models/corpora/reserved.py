@@ -1,4 +1,4 @@
-"""Pieces that no text can spell: `python -m models.corpora.reserved` puts them behind those of the shared tokenizer.
+"""Pieces that no text can spell, behind those of the shared tokenizer.
 
 Placeholders, marks of terms, and some to spare, so that the next kind of mark needs no new table of embeddings. Every
 number that there was keeps its meaning: corpora stay packed, and weights gain rows (`widened`).
@@ -6,12 +6,13 @@ number that there was keeps its meaning: corpora stay packed, and weights gain r
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from sentencepiece import sentencepiece_model_pb2
 from torch import Tensor
 
 from dragoman.text.tokenizer import MARK_PIECES
-from models.paths import tokenizer_path
 
 SPARE = 4  # to a multiple of 8, in which products are computed
 NAMES = (*MARK_PIECES.values(), *(f"<spare{number}>" for number in range(SPARE)))
@@ -48,19 +49,8 @@ def widened(weights: dict[str, Tensor], vocabulary: int, seed: int = 1) -> dict[
     return weights | {TABLE: torch.cat([table, rows])}
 
 
-def main() -> None:
-    """Extend the tokenizer that every run shares."""
-    path = tokenizer_path()
-    try:
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(extended(path.read_bytes()))
-        temporary.replace(path)
-    except OSError as error:
-        raise SystemExit(
-            f"error: {path}: {error.strerror}, run `python -m models.corpora.tokenizer`"
-        ) from None
-    print(f"{path}: {len(NAMES)} reserved pieces behind the others")
-
-
-if __name__ == "__main__":
-    main()
+def extend(path: Path) -> None:
+    """Put the reserved pieces behind those of a tokenizer, if it has none; the file is whole at any time."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(extended(path.read_bytes()))
+    temporary.replace(path)

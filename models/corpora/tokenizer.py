@@ -15,13 +15,15 @@ from pathlib import Path
 import sentencepiece
 
 from dragoman.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNKNOWN_ID, language_tag
+from models.corpora import joined, reserved, typed
 from models.corpora.derive import KINDS
-from models.corpora.packing import DataError, check_size, read_pairs, shards
+from models.corpora.packing import DataError, check_size, open_tokenizer, read_pairs, shards
 from models.corpora.selection import origin
 from models.paths import data_folder, tokenizer_path
 from models.training import settings
 from models.training.settings import SettingsError
 
+MADE = {*KINDS, *typed.KINDS, joined.NAME.partition(".")[0]}  # of other corpora
 SAMPLE_SENTENCES = 600_000  # more changes hardly a piece, and costs minutes
 # Rare in prose, common in what users send: a piece each instead of three bytes.
 REQUIRED_CHARACTERS = "€£$%<>{}[]|&@#*+=^~`\\_°§«»¿¡/½©®™×–—•→"
@@ -44,7 +46,7 @@ def sample(folder: Path, weights: dict[str, float], size: int, seed: int = 1) ->
         source = name if name in found else origin(name)
         if source in found:
             shares[source] += weight
-        elif name.partition(".")[0] not in KINDS:
+        elif name.partition(".")[0] not in MADE:
             raise DataError(f"{folder}: no shard of {source}")
     for name, weight in shares.items():
         wanted = int(weight / sum(shares.values()) * size)
@@ -89,18 +91,20 @@ def train(lines: list[str], vocabulary: int, threads: int) -> bytes:
 
 
 def main() -> None:
-    """Write the tokenizer for a configuration, unless there is one: what was packed and trained knows its pieces."""
+    """Write the tokenizer for a configuration; one that is there gains reserved pieces at most: all else knows its numbers."""
     parser = argparse.ArgumentParser(description="Train the tokenizer that every run shares.")
     parser.add_argument("config", type=Path)
     path = tokenizer_path()
     try:
         config = settings.read(parser.parse_args().config)
         if path.exists():
+            if open_tokenizer(path).vocabulary_size == config.model.vocabulary - len(reserved.NAMES):
+                reserved.extend(path)
             check_size(path, config.model.vocabulary)
             print(f"{path}: kept")
             return
         lines = sample(data_folder() / "train", config.data.weights, SAMPLE_SENTENCES)
-        model = train(lines, config.model.vocabulary, threads=2)
+        model = reserved.extended(train(lines, config.model.vocabulary - len(reserved.NAMES), threads=2))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
         temporary.write_bytes(model)

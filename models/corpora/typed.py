@@ -48,7 +48,7 @@ SOURCES = (
 )
 FROM_SOURCE, LONGEST = 60_000, 160  # pairs of a source, characters of a side
 COUNTED = 80_000  # pairs of which words are counted: all would take gigabytes
-LANGUAGES = ("en", "es", "fr")
+KINDS = ("signs", "numbers", "people", "placeholders", "typed", "glossary", "kept")
 PAIRS = ("en-fr", "en-es", "es-fr")
 _AND = {"en": ("and", "but"), "fr": ("et", "mais"), "es": ("y", "pero")}
 _NUMBER = re.compile(r"(?<![\w.,:/$€£%-])\d{1,6}(?![\w.,:/$€£%-]|\s*[%€$])")
@@ -241,8 +241,10 @@ def make(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> None
     """Make the corpora of every language pair; what is there already is kept.
 
     Raises:
-        DataError: There is no shard at all, or one is broken.
+        DataError: There is no shard at all, or one is broken, or the tokenizer has no pieces for placeholders.
     """
+    if not tokenizer.has_marks:
+        raise DataError("the tokenizer has no reserved pieces, run `python -m models.corpora.tokenizer`")
     found = shards(folder)
     for pair in PAIRS:
         pairs = read(found, packed, tokenizer, pair)

@@ -110,24 +110,21 @@ def trained(path: Path) -> dict[str, Any]:
 
 
 def progress(path: Path) -> Progress:
-    """Return how far the training of a checkpoint, of published weights or of a bundle had come; from nothing, if they do not say.
+    """Return how far the training of published weights or of a bundle had come; of others, or if they do not say: nowhere.
 
     Raises:
-        CheckpointError: As for `load`.
+        CheckpointError: It is no readable file.
         BundleError: The bundle is not whole.
     """
     if path.is_dir():
         done = bundle.load(path).manifest.training
         return Progress(done["target_tokens"], done["updates"], 3600.0 * done["hours"])
-    state = load(path) if path.suffix != ".safetensors" else _facts(path)
-    return Progress(state.get("tokens", 0), state.get("updates", 0), state.get("seconds", 0.0))
-
-
-def _facts(path: Path) -> dict[str, Any]:
+    said = _published(path)[1] if path.suffix == ".safetensors" else {}
     try:
-        return {name: json.loads(text) for name, text in _published(path)[1].items() if name in FACTS}
+        found = {name: json.loads(said[name]) for name in Progress._fields if name in said}
     except ValueError as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    return Progress(**(Progress(0, 0, 0.0)._asdict() | found))
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def train(
         run: Folder of this run; a checkpoint in it is resumed.
         init: Weights to start from when there is no checkpoint yet: of a checkpoint, a `.safetensors` file or a
             bundle.
-        counts_on: The tokens and hours behind these weights count as those of this run, which goes on where they stopped.
+        counts_on: The tokens and hours behind published weights count as those of this run, which goes on where they stopped.
         fused: Compile the network first, on an accelerator: two minutes. Processors gain nothing by it.
         validation: What measures the weights now and then (default: the development sets).
 
@@ -214,7 +214,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--init",
         type=Path,
-        help="start from the weights in this file or bundle, and go on counting their tokens",
+        help="start from these weights; from a bundle or a published file: go on counting, too",
     )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.NAME=VALUE")
     parser.add_argument(

@@ -22,7 +22,7 @@ from dragoman.bundle import Bundle
 from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import open_sessions
 from dragoman.text.tokenizer import BOS_ID, EOS_ID
-from models.convert.export import PAIRS, add_results, averaged_network, exchange
+from models.convert.export import add_results, averaged_network, exchange, trained_pairs
 from models.convert.quantization import LARGEST_WEIGHT
 from models.corpora.batches import collate
 from models.corpora.packing import DataError
@@ -131,7 +131,9 @@ def test_the_manifest_says_it_all(exported: dict[str, Bundle], state: dict[str, 
     """
     for precision, written in exported.items():
         manifest = written.manifest
-        assert ("toy@7", precision, PAIRS) == (written.full_name, manifest.precision, manifest.pairs)
+        pairs = trained_pairs(["toy.en-fr", "toy.en-es"])
+        assert 4 == len(pairs)
+        assert ("toy@7", precision, pairs) == (written.full_name, manifest.precision, manifest.pairs)
         assert SHAPE.to_dict() == manifest.shape
         assert (1, 1, 1, 0.25, True) == tuple(asdict(manifest.alignment).values())
         assert (1234, 5, 0.5) == tuple(
@@ -141,6 +143,15 @@ def test_the_manifest_says_it_all(exported: dict[str, Bundle], state: dict[str, 
         assert sum(value.numel() for value in state["weights"].values()) == manifest.num_parameters
         assert bundle.REQUIRED == set(manifest.files)
         assert "toy@7" in written.path(bundle.CARD).read_text()
+
+
+def test_pairs_of_corpora() -> None:
+    """
+    A bundle serves Spanish with French directly if a corpus for both directions taught it; one for reading slips does not.
+    """
+    assert ["es", "fr"] in trained_pairs(["toy.en-fr", "joined.es-fr"])
+    assert ["fr", "es"] in trained_pairs(["joined.es-fr"])
+    assert 4 == len(trained_pairs(["toy.en-fr", "typed.es2fr"]))
 
 
 def test_without_guided_heads_the_last_layer_is_read(toy: Toy, state: dict[str, Any], tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_the_configurations_that_come_with_it_are_good(name: str) -> None:
     """
     settings = read(ROOT / "models" / "configs" / f"{name}.toml")
 
-    assert 8000 == settings.model.vocabulary
+    assert 8016 == settings.model.vocabulary
     assert 2 == len(settings.guided)
 
 

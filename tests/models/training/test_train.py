@@ -216,6 +216,24 @@ def test_a_start_from_weights_warms_up(main: Main, tmp_path: Path) -> None:
     assert 0.1 == pytest.approx(trainer.rate())
 
 
+def test_a_start_from_published_weights_goes_on_counting(main: Main, tmp_path: Path) -> None:
+    """
+    Weights that were published say how far they had come, and a training goes on from there, with a warm-up.
+    """
+    path = tmp_path / "runs" / "toy" / "checkpoint.pt"
+    first = checkpoint.load(main() / "checkpoint.pt")
+    published = tmp_path / "weights.safetensors"
+    facts = {name: json.dumps(first[name]) for name in (*checkpoint.DESCRIPTION, *checkpoint.FACTS)}
+    checkpoint.save_safetensors(checkpoint.load_average(path), published, metadata=facts)
+
+    run = main("--init", published, "--minutes", "0", name="next")
+
+    state = checkpoint.load(run / "checkpoint.pt")
+    for name in ("tokens", "updates", "seconds"):
+        assert first[name] == state[name]
+    assert first["updates"] == state["warmed_from"]
+
+
 def test_a_start_from_a_bundle_goes_on_counting(main: Main, tmp_path: Path, toy: Toy) -> None:
     """
     Who has lost the checkpoints goes on from the bundle: its weights, its tokens and hours, and a warm-up.
