@@ -1,7 +1,7 @@
 """Alignment error rate of a bundle against gold word links: `python -m models.evaluation.aer BUNDLE`.
 
 Gold sentences come tokenised; the pair is forced through the serving engine with those words, and the
-links it returns are compared. AER = 1 - (|A & S| + |A & P|) / (|A| + |S|), P including S (Och and Ney, 2003).
+links it returns are compared, of each direction and of the mean of both. AER = 1 - (|A & S| + |A & P|) / (|A| + |S|), P including S (Och and Ney, 2003).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from models.paths import ROOT, data_folder
 
 SETS = {"hansards-trial": "fr", "xl-wa-dev": "es"}
 RESAMPLES = 1000
+BOTH = "both"  # instead of a direction: what `Align` does by default
 Links = set[tuple[int, int]]
 
 
@@ -118,10 +119,11 @@ def eflomal_links(gold: list[Gold], pair: str, beside: int) -> list[Links]:
 
 
 async def align_all(
-    translator: Translator, gold: list[Gold], other: str, *, from_english: bool
+    translator: Translator, gold: list[Gold], other: str, *, from_english: bool, both: bool = False
 ) -> list[AlignedWords]:
-    """Align every pair in one direction, together."""
-    options = Options("en", other, alignment=True) if from_english else Options(other, "en", alignment=True)
+    """Align every pair together, in one direction or, from the side of one, in both."""
+    options = Options("en", other, alignment=True, both_directions=both)
+    options = options if from_english else options.reversed
 
     async def one(pair: Gold) -> AlignedWords:
         words = (pair.english, pair.other) if from_english else (pair.other, pair.english)
@@ -160,16 +162,16 @@ class Rate:
 
 
 def rates(translator: Translator, thresholds: list[float], beside: int) -> Iterator[Rate]:
-    """Measure every set in both directions, at every threshold.
+    """Measure every set in each direction and by the mean of both, at every threshold.
 
     Args:
         beside: Training pairs that eflomal gets; 0: leave it out.
     """
     for name, other in SETS.items():
         gold = read_gold(data_folder() / "align", name)
-        for from_english in (True, False):
-            words = asyncio.run(align_all(translator, gold, other, from_english=from_english))
-            direction = f"en-{other}" if from_english else f"{other}-en"
+        for direction in (f"en-{other}", f"{other}-en", BOTH):
+            from_english, both = direction != f"{other}-en", direction == BOTH
+            words = asyncio.run(align_all(translator, gold, other, from_english=from_english, both=both))
             for threshold in thresholds:
                 found = [links_of(pair.weights, threshold, from_english=from_english) for pair in words]
                 yield Rate(name, direction, threshold, error_rate(found, gold), *interval(found, gold))

@@ -76,6 +76,8 @@ class Options:
     Attributes:
         prefix: What the translation must begin with; the source is then one sentence.
         max_target_tokens: 0 means the default, which follows the source's length.
+        both_directions: Whether words are linked by what the model attends to either way, for twice the work; of
+            aligned pairs only.
         is_bulk: Whether others may join first.
         caller: Who asks; callers take turns.
         deadline: On the loop's clock (`time.monotonic`): after it nobody wants the result.
@@ -87,6 +89,7 @@ class Options:
     max_target_tokens: int = 0
     alignment: bool = False  # words and links, attention and tokens
     tokens: bool = False
+    both_directions: bool = False
     is_bulk: bool = False
     deadline: float = math.inf
     search: Search = GREEDY
@@ -98,6 +101,11 @@ class Options:
     def pair(self) -> str:
         """Return the direction, as metrics and people write it."""
         return f"{self.source}-{self.target}"
+
+    @property
+    def reversed(self) -> Options:
+        """Return the same options for the other direction."""
+        return replace(self, source=self.target, target=self.source)
 
     @property
     def wants_token_spans(self) -> bool:

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dragoman.alignment.links import AlignedWords, Link, hard_links, membership, uncovered, word_weights
+from dragoman.alignment.links import (
+    AlignedWords,
+    Link,
+    hard_links,
+    membership,
+    symmetrized,
+    uncovered,
+    word_weights,
+)
 from dragoman.text.spans import Span
 
 
@@ -97,6 +105,21 @@ def test_no_links() -> None:
     """
     assert [] == hard_links(matrix([0.1, 0.2]), 0.5)
     assert [] == hard_links(np.zeros((0, 3), np.float32), 0.5)
+
+
+def test_symmetrized() -> None:
+    """
+    A link holds if both directions together are sure of it; one that the other denies does not.
+    """
+    words = [Span(0, 1), Span(2, 3)]
+    forward = AlignedWords(words, words[:1], matrix([0.9, 0.6]), [])
+    reverse = AlignedWords(words[:1], words, matrix([0.3], [0.2]), [])
+
+    both = symmetrized(forward, reverse, 0.5)
+
+    assert [(0, 0)] == [(link.source_word, link.target_word) for link in both.links]
+    assert np.allclose(both.weights, [[0.6, 0.4]])
+    assert (words, words[:1]) == (both.source, both.target)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dragoman import __version__
+from dragoman.types import Options
 from dragoman.v1 import translation_pb2 as pb
 from tests.rpc.contract import align_request, pair, refused, request
 from tests.servers import Running
@@ -261,6 +262,29 @@ class TestAlign:
         matrix = sentence.attention
         assert (len(sentence.target_tokens), len(sentence.source_tokens)) == (matrix.rows, matrix.columns)
         assert "</s>" == sentence.target_tokens[-1].piece
+
+    @pytest.mark.parametrize("one_direction", [False, True])
+    async def test_directions(self, server: Running, one_direction: bool) -> None:
+        """
+        Links are those of the mean of both directions, unless the one asked for is to do; all else is its own.
+        """
+        texts = "The cat sat.", "Le chat s'est assis."
+        output = pb.OutputOptions(alignment=SOFT)
+
+        request = align_request(pair(*texts), output=output, one_direction=one_direction)
+        [sentence] = (await server.stub.Align(request)).alignments
+
+        options = Options("en", "fr", alignment=True, both_directions=not one_direction)
+        expected = await server.registry.translator.align(*texts, options)
+        assert expected.words is not None
+        assert expected.words.links
+        assert [(link.source_word, link.target_word) for link in sentence.links] == [
+            link[:2] for link in expected.words.links
+        ]
+        assert [link.weight for link in sentence.links] == pytest.approx(
+            [link.weight for link in expected.words.links]
+        )
+        assert list(sentence.attention.weights) == pytest.approx(expected.attention.ravel().tolist())
 
     async def test_one_bad_pair(self, server: Running) -> None:
         """

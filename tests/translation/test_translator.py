@@ -330,6 +330,39 @@ async def test_align(translator: Translator) -> None:
     assert (len(done.target_tokens), len(done.source_tokens)) == done.attention.shape
 
 
+async def test_align_both_directions(translator: Translator) -> None:
+    """
+    Words are linked by the mean of both directions; tokens, attention and score are those of the first.
+    """
+    source, target = "a b c", "un deux"
+
+    there = await translator.align(source, target, ALIGNED)
+    back = await translator.align(target, source, ALIGNED.reversed)
+    both = await translator.align(source, target, replace(ALIGNED, both_directions=True))
+
+    assert there.words is not None
+    assert back.words is not None
+    assert both.words is not None
+    assert np.allclose((there.words.weights + back.words.weights.T) / 2, both.words.weights)
+    assert (there.words.source, there.words.target) == (both.words.source, both.words.target)
+    assert (there.target_tokens, there.score) == (both.target_tokens, both.score)
+    assert np.array_equal(there.attention, both.attention)
+
+
+async def test_align_as_far_as_it_fits(translator: Translator) -> None:
+    """
+    A target that is too long to be read is linked by the direction in which it is written.
+    """
+    source, target = "a b c d e f g h", "mot " * 39
+
+    one = await translator.align(source, target, ALIGNED)
+    both = await translator.align(source, target, replace(ALIGNED, both_directions=True))
+
+    assert one.words is not None
+    assert both.words is not None
+    assert np.array_equal(one.words.weights, both.words.weights)
+
+
 @pytest.mark.parametrize(("source", "target"), [("", "un"), ("one", " "), ("", ""), ("\u200b", "un")])
 async def test_align_blank(translator: Translator, source: str, target: str) -> None:
     """

@@ -67,10 +67,12 @@ def _in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Opt
     source, target = (primary_language(code) or code for code in (arguments.source, arguments.target))
     registry, _ = build(config.read(config.ANY_QUEUE, os.environ))
     try:
-        if [source, target] not in registry.bundle.manifest.pairs:
-            pairs = ", ".join(f"{s}->{t}" for s, t in registry.bundle.manifest.pairs)
+        served = registry.bundle.manifest.pairs
+        if [source, target] not in served:
+            pairs = ", ".join(f"{s}->{t}" for s, t in served)
             raise NotServed(f"the pair {source}->{target} is not served; served: {pairs}")
-        yield registry.translator, Options(source, target, alignment=True)
+        both = [target, source] in served
+        yield registry.translator, Options(source, target, alignment=True, both_directions=both)
     finally:
         registry.close()
 

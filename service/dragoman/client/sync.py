@@ -151,9 +151,12 @@ class Client:
         return TextStream(self._stub.StreamTranslate(requests(), metadata=self._metadata), alignment)
 
     def align(
-        self, pairs: Sequence[tuple[str, str]], *, source: str, target: str
+        self, pairs: Sequence[tuple[str, str]], *, source: str, target: str, one_direction: bool = False
     ) -> list[TranslatedSentence]:
         """Align pairs of given texts.
+
+        Args:
+            one_direction: At half the work, with more errors: by what the model attends to from source to target alone.
 
         Raises:
             ServerError: The call failed, or one of the pairs did.
@@ -163,6 +166,7 @@ class Client:
             source_language_code=source,
             target_language_code=target,
             output=pb.OutputOptions(alignment=pb.ALIGNMENT_MODE_SOFT),
+            one_direction=one_direction,
         )
         reply = self._call(self._stub.Align, request)
         for done in reply.alignments:

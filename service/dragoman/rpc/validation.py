@@ -55,7 +55,10 @@ class Validator:
         options = Options(
             source, target, limit, alignment=wants_words, tokens=request.output.tokens, is_bulk=is_bulk
         )
-        return options if aligns else self._decoding(options, request.decoding)
+        if not aligns:
+            return self._decoding(options, request.decoding)
+        both = not request.one_direction and (target, source) in self._pairs
+        return replace(options, both_directions=both)
 
     def _decoding(self, options: Options, decoding: Any) -> Options:
         """Add how translations are searched for."""

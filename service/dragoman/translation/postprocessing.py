@@ -7,7 +7,14 @@ from statistics import fmean
 
 import numpy as np
 
-from dragoman.alignment.links import AlignedWords, hard_links, membership, uncovered, word_weights
+from dragoman.alignment.links import (
+    AlignedWords,
+    hard_links,
+    membership,
+    symmetrized,
+    uncovered,
+    word_weights,
+)
 from dragoman.batching.decode_request import DecodeResult, Output
 from dragoman.bundle import AlignmentHead
 from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, PreparedSentence
@@ -92,6 +99,19 @@ class Postprocessor:
             times=result.times,
             repetitions=best.repetitions,
         )
+
+    def with_reverse(
+        self, done: TranslatedSentence, sentence: PreparedSentence, result: DecodeResult, target: Decoded
+    ) -> TranslatedSentence:
+        """Return an aligned pair whose words are linked by both directions.
+
+        Args:
+            sentence: The target of the pair, as it was read; `result` and `target` are what came of it: the source.
+        """
+        assert done.words is not None, "only aligned pairs have a reverse. This is a bug."
+        words = done.words.target, done.words.source
+        reverse = self._align_words(sentence, result.best, target, words, 0, 0)
+        return replace(done, words=symmetrized(done.words, reverse, self._head.threshold))
 
     def _tokens(
         self, sentence: PreparedSentence, written: Output, options: Options, target: Decoded

@@ -176,7 +176,7 @@ class Translator:
         source_words: list[Span] | None = None, target_words: list[Span] | None = None,
         *, field: str = "pair",
     ) -> TranslatedSentence:  # fmt: skip
-        """Align and score a given pair by forcing the target through the decoder.
+        """Align and score a given pair by forcing the target through the decoder, and the source if both directions count.
 
         Args:
             source_words: The caller's own words; ours if not given. Likewise `target_words`.
@@ -197,15 +197,18 @@ class Translator:
         # Marks that the model does not see are words without tokens; what is between words grows with their product.
         _limit(f"{field}.source_text", 2 * self._max_source_tokens, len(words[0]), "words")
         _limit(f"{field}.target_text", 2 * self._max_target_tokens, len(words[1]), "words")
-        request = self._decode_request(
-            given, replace(options, max_target_tokens=len(wanted.tokens) + 1), wanted
-        )
-        request.is_target_forced = True
-        _hold([request], options)
-        [result] = await self._run([request])
+        requests = [self._forced(given, wanted, options)]
+        if options.both_directions and self._fits(wanted, given):
+            requests.append(self._forced(wanted, given, options.reversed))
+        _hold(requests, options)
+        result, *reverse = await self._run(requests)
         done = self._postprocessor.describe(
             given, result, options, Decoded(target, wanted.token_spans), words, at=0
         )
+        if reverse:
+            done = self._postprocessor.with_reverse(
+                done, wanted, reverse[0], Decoded(source, given.token_spans)
+            )
         self._count(done, options)
         return done
 
@@ -254,6 +257,20 @@ class Translator:
             self._preprocessor.split(text, options.source, with_spans=options.wants_token_spans)
             for text in texts
         ]
+
+    def _forced(self, given: PreparedSentence, wanted: PreparedSentence, options: Options) -> DecodeRequest:
+        """Return a request that writes nothing but a given target."""
+        limited = replace(options, max_target_tokens=len(wanted.tokens) + 1)
+        request = self._decode_request(given, limited, wanted)
+        request.is_target_forced = True
+        return request
+
+    def _fits(self, given: PreparedSentence, wanted: PreparedSentence) -> bool:
+        """Tell whether a pair is within the limits of tokens in this direction."""
+        return (
+            len(given.tokens) + NUM_SPECIAL_TOKENS <= self._max_source_tokens
+            and len(wanted.tokens) <= self._max_target_tokens
+        )
 
     def _decode_request(
         self, sentence: PreparedSentence, options: Options, begin: PreparedSentence | None

@@ -355,20 +355,22 @@ class ResponseMetadata(_message.Message):
     def __init__(self, queue_seconds: _Optional[float] = ..., encode_seconds: _Optional[float] = ..., decode_seconds: _Optional[float] = ..., source_tokens: _Optional[int] = ..., target_tokens: _Optional[int] = ..., model_version: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class AlignRequest(_message.Message):
-    __slots__ = ("pairs", "source_language_code", "target_language_code", "output", "model", "priority")
+    __slots__ = ("pairs", "source_language_code", "target_language_code", "output", "model", "priority", "one_direction")
     PAIRS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_LANGUAGE_CODE_FIELD_NUMBER: _ClassVar[int]
     TARGET_LANGUAGE_CODE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ONE_DIRECTION_FIELD_NUMBER: _ClassVar[int]
     pairs: _containers.RepeatedCompositeFieldContainer[SentencePair]
     source_language_code: str
     target_language_code: str
     output: OutputOptions
     model: str
     priority: Priority
-    def __init__(self, pairs: _Optional[_Iterable[_Union[SentencePair, _Mapping]]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., model: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
+    one_direction: bool
+    def __init__(self, pairs: _Optional[_Iterable[_Union[SentencePair, _Mapping]]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., model: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., one_direction: _Optional[bool] = ...) -> None: ...
 
 class SentencePair(_message.Message):
     __slots__ = ("source_text", "target_text", "source_words", "target_words")

@@ -123,5 +123,5 @@ def test_command(
     aer.main()
 
     written = bundle.load(folder).manifest.checks["alignment"]
-    assert {"en-fr", "fr-en"} == written["hansards-trial"].keys()
+    assert {"en-fr", "fr-en", "both"} == written["hansards-trial"].keys()
     assert "hansards-trial" in capsys.readouterr().out
