@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dragoman.batching.decode_pool import DecodePool, DecodeWorker
+from dragoman.batching.decode_pool import DecodePool
 from dragoman.batching.decode_request import DecodeRequest
+from dragoman.batching.queue_limits import QueueLimits
 from dragoman.batching.scheduler import Scheduler
 from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.bundle import Bundle
@@ -110,7 +111,7 @@ def make_scheduler(
     *, max_running: int = 8, max_batch_tokens: int = 2**31, max_overtaken: int = 64
 ) -> Scheduler:
     """Return a scheduler with a line of its own."""
-    queue = WaitingQueue(max_overtaken=max_overtaken)
+    queue = WaitingQueue(QueueLimits(max_overtaken=max_overtaken))
     return Scheduler(queue, max_running=max_running, max_batch_tokens=max_batch_tokens)
 
 
@@ -118,9 +119,14 @@ def make_pool(
     metrics: Metrics, runner: FakeRunner, *, max_running: int = 8, max_waiting: int = 100
 ) -> DecodePool:
     """Return a loop of one worker that has not been started: tests take its steps, or start it."""
-    queue = WaitingQueue(max_waiting=max_waiting)
-    worker = DecodeWorker(runner, Scheduler(queue, max_running=max_running))
-    return DecodePool(queue, [worker], metrics, clock=runner.clock)
+    limits = QueueLimits(max_waiting=max_waiting)
+    return DecodePool([runner], limits, metrics, max_running=max_running, clock=runner.clock)
+
+
+def steps(pool: DecodePool, count: int = 1) -> None:
+    """Take some steps of a pool's one worker."""
+    for _ in range(count):
+        pool.workers[0].step()
 
 
 def make_model(bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics) -> LoadedModel:
@@ -128,8 +134,7 @@ def make_model(bundle: Bundle, tokenizer: Tokenizer, metrics: Metrics) -> Loaded
     pool = make_pool(metrics.of_one_engine(), FakeRunner())
     pool.start()
     translator = Translator(bundle, tokenizer, pool, metrics, max_sentence_tokens=40)
-    queue = pool.workers[0].scheduler.waiting
-    return LoadedModel(bundle, translator, queue, pool, loaded_at=0.0, load_seconds=0.5)
+    return LoadedModel(bundle, translator, pool, loaded_at=0.0, load_seconds=0.5)
 
 
 def decode_request(

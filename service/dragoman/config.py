@@ -236,15 +236,42 @@ class Settings:
     )
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add one flag for each setting; a flag that is not given leaves no trace in the result."""
+# A group of the help begins with the setting named here and ends before the next group.
+_FIRST_OF_GROUP = {
+    "host": "listening", "config": "models", "decode_loops": "decoding", "max_overtaken": "queue",
+    "max_sentence_tokens": "requests", "max_connection_streams": "connections", "tls_certificate": "security",
+    "drain_seconds": "operation",
+}  # fmt: skip
+
+
+def _grouped() -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
     for item in fields(Settings):
-        flag = "--" + item.name.replace("_", "-")
-        choices = item.metadata["one_of"]
-        help_ = item.metadata["help"] + (f"; one of {', '.join(choices)}" if choices else "")
-        help_ += "; live" if item.metadata["live"] else ""
-        help_ += f" (default: {item.default}; environment: {PREFIX}{item.name.upper()})"
-        parser.add_argument(flag, default=argparse.SUPPRESS, metavar="VALUE", help=help_.replace("%", "%%"))
+        if item.name in _FIRST_OF_GROUP:
+            groups[_FIRST_OF_GROUP[item.name]] = group = []
+        group.append(item.name)
+    return groups
+
+
+GROUPS = _grouped()  # title -> names of settings, in the order of the help
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add one flag for each setting, by groups; a flag that is not given leaves no trace in the result."""
+    known = {item.name: item for item in fields(Settings)}
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            flag = "--" + name.replace("_", "-")
+            group.add_argument(flag, default=argparse.SUPPRESS, metavar="VALUE", help=_help(known[name]))
+
+
+def _help(item: Any) -> str:
+    choices = item.metadata["one_of"]
+    help_: str = item.metadata["help"] + (f"; one of {', '.join(choices)}" if choices else "")
+    help_ += "; live" if item.metadata["live"] else ""
+    help_ += f" (default: {item.default}; environment: {PREFIX}{item.name.upper()})"
+    return help_.replace("%", "%%")
 
 
 def read(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:

@@ -84,7 +84,9 @@ def test_estimates() -> None:
     throughput.observe(rows=4, tokens=8, seconds=0.4)  # one that joined was read
 
     assert 2.5 == pytest.approx(throughput.drain_seconds(100, rows=4, num_workers=2), rel=0.05)
-    assert 3 * 0.05 + 3 * 0.3 == pytest.approx(throughput.own_seconds(decode_request(7), rows=4), rel=0.05)
+    assert 3 * 0.05 + 3 * 0.3 == pytest.approx(
+        throughput.request_seconds(decode_request(7), rows=4), rel=0.05
+    )
 
 
 def test_a_crowd_at_the_door_is_not_the_rule() -> None:

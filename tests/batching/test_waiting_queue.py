@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.batching.decode_request import DecodeRequest
+from dragoman.batching.queue_limits import QueueLimits
 from dragoman.batching.waiting_queue import WaitingQueue
 from dragoman.errors import OverLimit, QueueFull
 from tests.fakes import decode_request
@@ -28,7 +29,7 @@ def test_most_urgent_first() -> None:
     """
     Priority decides, then the deadline, then who came first.
     """
-    queue = WaitingQueue(max_overtaken=9)
+    queue = WaitingQueue(QueueLimits(max_overtaken=9))
     bulk, calm, pressed, calm_too = (
         decode_request(7, priority=1, deadline=1.0),
         decode_request(7),
@@ -45,7 +46,7 @@ def test_what_does_not_fit_waits() -> None:
     """
     Nobody joins a batch that has no room, and nobody loses the place for it.
     """
-    queue = WaitingQueue(max_overtaken=9)
+    queue = WaitingQueue(QueueLimits(max_overtaken=9))
     only = decode_request(7)
     queue.add(only)
 
@@ -57,7 +58,7 @@ def test_patience_closes_the_line() -> None:
     """
     A sentence that was overtaken often enough keeps everybody else out until there is room for it.
     """
-    queue = WaitingQueue(max_overtaken=3)
+    queue = WaitingQueue(QueueLimits(max_overtaken=3))
     wide, *narrow = decode_request(*[7] * 9), *(decode_request(7) for _ in range(4))
     for waiting in (wide, *narrow):
         queue.add(waiting)
@@ -74,7 +75,7 @@ def test_callers_take_turns() -> None:
     """
     Whoever brings many sentences gets no more of the engine than whoever brings few.
     """
-    queue = WaitingQueue()
+    queue = WaitingQueue(QueueLimits())
     for caller, count in (("bulk", 6), ("small", 2)):
         for _ in range(count):
             waiting = decode_request(7)
@@ -91,7 +92,7 @@ def test_what_suits_goes_first_among_equals() -> None:
     """
     Of one caller's sentences, one that makes the batch no wider joins before a wide one.
     """
-    queue, wide, narrow = WaitingQueue(), decode_request(*[7] * 9), decode_request(7)
+    queue, wide, narrow = WaitingQueue(QueueLimits()), decode_request(*[7] * 9), decode_request(7)
     for waiting in (wide, narrow):
         queue.add(waiting)
 
@@ -103,7 +104,7 @@ def test_to_suit_is_no_reason_to_go_before_others(priority: int, caller: str) ->
     """
     A wide sentence does not wait for the narrow ones of bulk, nor for those of another caller when it is its turn.
     """
-    queue, wide = WaitingQueue(), decode_request(*[7] * 9)
+    queue, wide = WaitingQueue(QueueLimits()), decode_request(*[7] * 9)
     queue.add(wide)
     for _ in range(9):
         narrow = decode_request(7, priority=priority)
@@ -117,7 +118,7 @@ def test_bulk_gets_a_share_after_a_while() -> None:
     """
     Under endless interactive load, every fourth sentence to join is the oldest of the bulk.
     """
-    queue = WaitingQueue(max_overtaken=8)
+    queue = WaitingQueue(QueueLimits(max_overtaken=8))
     for _ in range(5):
         queue.add(decode_request(7, priority=1))
     joined = []
@@ -146,7 +147,7 @@ def test_bound(arrivals: list[tuple[int, float, int, str]], limit: int, burst: i
     """
     Whatever arrives, and however it suits, no sentence sees more newer ones join first than the bound says.
     """
-    queue = WaitingQueue(max_overtaken=limit)
+    queue = WaitingQueue(QueueLimits(max_overtaken=limit))
     joined: list[DecodeRequest] = []
     older: dict[DecodeRequest, int] = {}
     waiting = [decode_request(*[7] * n, priority=p, deadline=d) for p, d, n, _ in arrivals]
@@ -184,7 +185,7 @@ def test_work_before(
     """
     Before a newcomer go its caller's more urgent sentences, and of each other caller at most as much as its own.
     """
-    queue = WaitingQueue()
+    queue = WaitingQueue(QueueLimits())
     for its_priority, its_deadline, tokens, its_caller in waiting:
         arriving = decode_request(*[7] * tokens, priority=its_priority, deadline=its_deadline)
         arriving.caller = its_caller
@@ -204,7 +205,7 @@ def test_queue_full() -> None:
     """
     A full line refuses all sentences of a call, and says the limit, the actual value and when to return.
     """
-    queue = WaitingQueue(max_waiting=3)
+    queue = WaitingQueue(QueueLimits(max_waiting=3))
     queue.add(decode_request(7))
     queue.add(decode_request(7))
 
@@ -229,7 +230,7 @@ def test_a_caller_has_a_share() -> None:
     """
     Who is known may fill a share of the line, in sentences and in pieces; the rest is left for others.
     """
-    queue = WaitingQueue(max_waiting=10, max_caller_share=0.5)
+    queue = WaitingQueue(QueueLimits(max_waiting=10, max_caller_share=0.5))
     for waiting in of("a", 5):
         queue.add(waiting)
 
@@ -241,7 +242,7 @@ def test_a_caller_has_a_share() -> None:
     queue.check_room("", 5, 30, retry_seconds=1.0, now=NOW)
 
     work = of("a", 1)[0].work
-    queue = WaitingQueue(max_work=10 * work, max_caller_share=0.5)
+    queue = WaitingQueue(QueueLimits(max_work=10 * work, max_caller_share=0.5))
     for waiting in of("a", 5):
         queue.add(waiting)
     with pytest.raises(QueueFull, match="of your sentences"):
@@ -254,7 +255,7 @@ def test_bulk_has_a_share() -> None:
     """
     All bulk together may fill a share of the line, whoever it is from: interactive calls always find places.
     """
-    queue = WaitingQueue(max_waiting=10, max_caller_share=0.5)
+    queue = WaitingQueue(QueueLimits(max_waiting=10, max_caller_share=0.5))
     queue.check_room(
         "", 10, 60, retry_seconds=1.0, now=NOW, priority=1
     )  # the first may be as large as the line
@@ -273,7 +274,7 @@ def test_one_call_may_be_larger_than_a_share() -> None:
     """
     Who has nothing in the line may put in a call of any size that fits: it would else never be served.
     """
-    queue = WaitingQueue(max_waiting=10, max_caller_share=0.1)
+    queue = WaitingQueue(QueueLimits(max_waiting=10, max_caller_share=0.1))
 
     queue.check_room("a", 10, 60, retry_seconds=1.0, now=NOW)
 
@@ -282,7 +283,7 @@ def test_unknown_callers_have_no_share() -> None:
     """
     Where nobody can be told apart, everybody may fill the whole line.
     """
-    queue = WaitingQueue(max_waiting=10, max_caller_share=0.1)
+    queue = WaitingQueue(QueueLimits(max_waiting=10, max_caller_share=0.1))
     for waiting in of("", 9):
         queue.add(waiting)
 
@@ -293,7 +294,7 @@ def test_a_share_forgets_the_abandoned() -> None:
     """
     Sentences that nobody waits for do not count against their caller.
     """
-    queue = WaitingQueue(max_waiting=10, max_caller_share=0.5)
+    queue = WaitingQueue(QueueLimits(max_waiting=10, max_caller_share=0.5))
     gone = of("a", 5)
     for waiting in gone:
         queue.add(waiting)
@@ -306,7 +307,7 @@ def test_queue_forgets_the_abandoned() -> None:
     """
     The places of those who hung up while they waited are given to others.
     """
-    queue = WaitingQueue(max_waiting=2)
+    queue = WaitingQueue(QueueLimits(max_waiting=2))
     gone, here = decode_request(7), decode_request(7)
     queue.add(gone)
     queue.add(here)
@@ -322,21 +323,21 @@ def test_call_larger_than_the_queue() -> None:
     A call that would not fit an empty line is told so, instead of being asked to come back.
     """
     with pytest.raises(OverLimit, match="sentences in one call: 4, the limit is 3"):
-        WaitingQueue(max_waiting=3).check_room("", 4, 24, retry_seconds=1.0, now=NOW)
+        WaitingQueue(QueueLimits(max_waiting=3)).check_room("", 4, 24, retry_seconds=1.0, now=NOW)
 
 
 def test_limits_change() -> None:
     """
     New limits hold from the next call on, that of one caller's share too; nobody who waits is sent away.
     """
-    queue = WaitingQueue(max_waiting=10, max_caller_share=0.5)
+    queue = WaitingQueue(QueueLimits(max_waiting=10, max_caller_share=0.5))
     for _ in range(3):
         waiting = decode_request(7)
         waiting.caller = "a"
         queue.add(waiting)
     queue.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)
 
-    queue.limit(max_waiting=10, max_work=1000, max_overtaken=64, max_caller_share=0.3)
+    queue.limits = QueueLimits(max_waiting=10, max_work=1000, max_overtaken=64, max_caller_share=0.3)
 
     with pytest.raises(QueueFull, match="30% of 10"):
         queue.check_room("a", 1, 6, retry_seconds=1.0, now=NOW)

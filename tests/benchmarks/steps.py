@@ -27,10 +27,9 @@ from onnx import TensorProto, helper, numpy_helper
 from prometheus_client import CollectorRegistry
 
 from dragoman import bundle
-from dragoman.batching.decode_pool import DecodePool, DecodeWorker
+from dragoman.batching.decode_pool import DecodePool
 from dragoman.batching.decode_request import DecodeRequest
-from dragoman.batching.scheduler import Scheduler
-from dragoman.batching.waiting_queue import WaitingQueue
+from dragoman.batching.queue_limits import QueueLimits
 from dragoman.bundle import Bundle
 from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import Sessions, open_sessions
@@ -225,10 +224,10 @@ def _shares(plan: Plan, checked: Bundle) -> list[dict[str, Any]]:
     for rows in (1, 64):
         opened = open_sessions(checked, 1)
         encoder, decoder = _Timed(opened.encoder), _Timed(opened.decoder)
-        queue = WaitingQueue(max_waiting=10**9, max_work=10**9, max_overtaken=64)
         runner = ModelRunner(Sessions(encoder, decoder), checked.manifest.shape)
-        scheduler = Scheduler(queue, max_running=rows, max_batch_tokens=32_768)
-        pool = DecodePool(queue, [DecodeWorker(runner, scheduler)], Metrics(CollectorRegistry()))
+        pool = DecodePool(
+            [runner], QueueLimits(), Metrics(CollectorRegistry()), max_running=rows, max_batch_tokens=32_768
+        )
         pool.start()
         some = sentences if rows > 1 else sentences[: max(12, len(sentences) // 10)]
         _written(pool, some)  # the system hands out memory slowly, once

@@ -465,4 +465,4 @@ def test_usage() -> None:
     """
     Without a command, the commands are listed.
     """
-    assert "{serve,demo,translate,align,models,keys,bench,check}" in dragoman(code=2).stderr
+    assert "{serve,demo,translate,align,models,keys,bench,check,completion}" in dragoman(code=2).stderr

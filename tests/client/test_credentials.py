@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.client.credentials import Credentials, add_flags, of_command
+from dragoman.cli.connection import add_flags, credentials
+from dragoman.client.credentials import Credentials
 from dragoman.errors import ConfigError
 
 
@@ -13,7 +14,7 @@ def command(*arguments: str, **environment: str) -> Credentials:
     """Return what a command makes of its flags."""
     parser = argparse.ArgumentParser()
     add_flags(parser)
-    return of_command(parser.parse_args(arguments), environment)
+    return credentials(parser.parse_args(arguments), environment)
 
 
 def test_nothing() -> None:

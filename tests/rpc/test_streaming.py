@@ -323,7 +323,7 @@ async def test_a_model_that_goes_finishes_what_is_under_way() -> None:
         characters = 30 * len("Yes. No. The cat.")
         await until(lambda: characters == server.value("dragoman_characters_total", pair="en-fr"))
         closing = asyncio.create_task(asyncio.to_thread(pool.close))
-        await until(lambda: pool._is_closed)
+        await until(lambda: pool.is_closed)
         is_closed.set()
 
         code, info, _, _ = await refused(read())

@@ -1,6 +1,7 @@
 """The path of a text, with an engine that repeats what it reads: the translation is the normalised source."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,9 +19,11 @@ from dragoman.text.normalize import normalize
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import Tokenizer
 from dragoman.translation.postprocessing import Part
+from dragoman.translation.quality_flags import quality_flags
 from dragoman.translation.translator import Translator
 from dragoman.types import (
     Finish,
+    Flag,
     FlagKind,
     Options,
     Search,
@@ -290,6 +293,31 @@ async def test_sentence_split(translator: Translator) -> None:
     assert all(len(sentence.source_tokens) <= 40 for sentence in done.sentences)
 
 
+@pytest.mark.parametrize(("words", "is_aside"), [(5, False), (300, True)])
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_long_checks_hold_nobody_up(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch, words: int, is_aside: bool, is_streamed: bool
+) -> None:
+    """
+    What a long sentence is checked for is looked up in another thread than the one that serves all calls.
+    """
+    threads: list[int] = []
+
+    def noted(source: str, target: str) -> list[Flag]:
+        threads.append(threading.get_ident())
+        return quality_flags(source, target)
+
+    monkeypatch.setattr("dragoman.translation.postprocessing.quality_flags", noted)
+
+    if is_streamed:
+        assert [part async for part in translator.stream("word " * words, PLAIN)]
+    else:
+        await one(translator, "word " * words)
+
+    [thread] = threads
+    assert is_aside == (thread != threading.get_ident())
+
+
 @pytest.mark.parametrize("text", ["\U0001d160" * 60, "\u0958" * 60, "\u2581" * 60, "x" * 300, "🎉" * 60])
 async def test_window_is_counted_in_tokens(translator: Translator, text: str) -> None:
     """
@@ -471,7 +499,7 @@ async def test_a_lost_sentence_takes_its_neighbours_along(
     with pytest.raises(DeadlinePassed):
         await call
     await asyncio.sleep(0)  # the news reaches the loop
-    pool.step(pool.workers[0])
+    pool.workers[0].step()
 
     assert [] == runner.batches
 

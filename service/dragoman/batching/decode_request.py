@@ -1,4 +1,4 @@
-"""One sentence's life: waiting, running, finished."""
+"""One sentence in the engine: what is asked for, the hypotheses it grows, and the result."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ from dragoman.errors import DeadlinePassed
 from dragoman.text.tokenizer import BOS_ID, EOS_ID
 from dragoman.types import GREEDY, Finish, Search, Times
 
+COMPLETE = (Finish.STOP, Finish.FORCED)  # with an end token
+
 
 @dataclass(frozen=True)
 class Output:
-    """One translation of a sentence, as pieces.
+    """One translation of a sentence, as tokens.
 
     Attributes:
-        ids: Without the end.
-        log_probabilities: Of each piece, and of the end if it was reached: T.
-        steps: Of each of these at least, the attention, (S,) each; S is 0 if it was not wanted.
-        repetitions: Of the last block, if that is why it ended.
+        tokens: Without the end token.
+        log_probabilities: Of each token, and of the end token if it was reached: T.
+        steps: The attention of at least these T steps, (S,) each; S is 0 if attention was not asked for.
+        finish: Why it ended.
+        repetitions: How often its last block was repeated, if that ended it.
     """
 
     tokens: list[int]
@@ -44,13 +47,13 @@ class Output:
 
     @cached_property
     def attention(self) -> Float:
-        """Return the alignment head's weights, (T, S); put together only if somebody asks."""
+        """Return the weights of the alignment head, (T, S); stacked on first use, for few callers ask."""
         return np.stack(self.steps[: len(self.log_probabilities)])
 
 
 @dataclass(frozen=True)
 class DecodeResult:
-    """What the engine made of a sentence."""
+    """The translations of one sentence, best first, and where its time went."""
 
     best: Output
     alternatives: list[Output]
@@ -62,19 +65,22 @@ class DecodeRequest:
     """A sentence on its way through the engine.
 
     Attributes:
-        source_ids: Tag, pieces, end.
-        max_tokens: Target pieces, at most.
-        shift: Of the alignment head: which step's attention belongs to a piece.
-        wants_attention: It is kept, else let go at once.
-        search: How many rows it takes, and what is wanted of them.
-        forced: Pieces the translation must begin with; with `is_forced_whole` it is exactly these.
-        priority: Lower joins first.
-        deadline: On the loop's clock; of equal priority, the earlier joins first. After it the sentence is given up.
-        caller: Whose it is; callers take turns.
+        source_tokens: Language tag, tokens, end.
+        max_tokens: Limit on the target tokens.
+        shift: Of the alignment head: how many steps later than its token the attention comes.
+        wants_attention: Whether attention is kept.
+        search: How many hypotheses to keep and to return.
+        target_prefix: Tokens that the translation must begin with.
+        is_target_forced: The prefix is the whole translation: it is scored and aligned, nothing is searched for.
+        priority: Lower numbers join first.
+        deadline: On the pool's clock. Of equal priority, the earlier deadline joins first; after it the sentence is
+            given up.
+        caller: Who asked; callers take turns. Empty if unknown.
         arrival: Its number in the order of arrival.
-        is_abandoned: What `abandon` leads to; to ask the future at each step would be slow.
-        live: Hypotheses that go on, a row each; one until the first free choice.
-        ended: Those that do not.
+        is_abandoned: Whether the caller has gone; kept here because asking the future at each step would be slow.
+        live: Hypotheses that go on, one row each. There is one until the first free choice.
+        ended: Hypotheses that have ended.
+        future: Brings the result.
     """
 
     source_tokens: list[int]
@@ -97,85 +103,87 @@ class DecodeRequest:
     encoded_at: float = 0.0
     finished_at: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._attention_width = len(self.source_tokens) if self.wants_attention else 0
+
     @property
-    def whose(self) -> tuple[str, int]:
-        """Return caller and priority: those who share both go by deadline and arrival among themselves."""
+    def lane(self) -> tuple[str, int]:
+        """Return its lane in the queue: within one, sentences join by deadline and arrival."""
         return self.caller, self.priority
 
     @property
     def expected_tokens(self) -> int:
-        """Return how long its translation will be, at a guess: as long as its source."""
+        """Estimate the length of the translation: that of the source, beyond the prefix."""
         return min(self.max_tokens, len(self.target_prefix) + len(self.source_tokens))
 
     @property
     def work(self) -> int:
-        """Return what it will cost, in pieces read and written."""
+        """Return its cost: tokens to read and, for each hypothesis, to write."""
         return len(self.source_tokens) + self.search.beam_size * self.expected_tokens
 
-    def __post_init__(self) -> None:
-        self._width = len(self.source_tokens) if self.wants_attention else 0
-
     def abandon(self) -> None:
-        """Leave at the next step, for nobody waits for the result any more; if it is done, do nothing."""
+        """Stop work on it at the next step, because nobody waits for the result; harmless if it is done."""
         self.is_abandoned = self.future.cancel()
 
     def is_lost(self, now: float) -> bool:
-        """Tell whether more work on it would be for nobody."""
+        """Tell whether more work on it would be in vain."""
         return self.is_abandoned or self.deadline <= now
 
     def give_up(self) -> None:
-        """Tell whoever still waits that the deadline has passed."""
+        """Fail the future with `DeadlinePassed`, unless it is cancelled already."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(DeadlinePassed("not finished before the deadline"))
 
     @property
     def num_top(self) -> int:
-        """Return how many of the best pieces of each row the next choice needs."""
-        if (
-            self.search.beam_size == 1
-            or self.is_target_forced
-            or len(self.live[0].tokens) < len(self.target_prefix)
-        ):
+        """Return how many of the best tokens of each row the next choice needs."""
+        if self.search.beam_size == 1 or self._is_forced_at(len(self.live[0].tokens)):
             return 0
         return num_candidates(self.search)
 
     def advance(self, step: Step) -> bool:
-        """Take in one step; tell whether the sentence is done."""
+        """Extend each hypothesis by one token, and return whether the sentence is done."""
         if self.num_top:
-            self.live, ended = expand(self.live, step, self.search, self._width)
+            self.live, ended = expand(self.live, step, self.search, self._attention_width)
             self.ended += ended
         else:
-            self._follow(self.live[0], step)
+            self._extend(self.live[0], step)
         for hypothesis in self.live:
             if len(hypothesis.tokens) >= self.max_tokens or len(hypothesis.tokens) >= MIN_REPEATED:
-                self._stop(hypothesis)
+                self._stop_if_endless(hypothesis)
             if hypothesis.finish:
                 self.ended.append(hypothesis)
         if self.ended:
             self.live = [hypothesis for hypothesis in self.live if not hypothesis.finish]
         return not self.live or len(self.ended) >= self.search.beam_size
 
-    def _follow(self, hypothesis: Hypothesis, step: Step) -> None:
-        """Take the forced or the best piece."""
-        row, written = hypothesis.row, len(hypothesis.tokens)
-        if written < len(self.target_prefix) or self.is_target_forced:
-            token = self.target_prefix[written] if written < len(self.target_prefix) else EOS_ID
+    def _is_forced_at(self, position: int) -> bool:
+        """Tell whether the token at a position is given rather than chosen."""
+        return self.is_target_forced or position < len(self.target_prefix)
+
+    def _extend(self, hypothesis: Hypothesis, step: Step) -> None:
+        """Append the forced token or, where none is forced, the most probable one."""
+        row = hypothesis.row
+        position = len(hypothesis.tokens)
+        if self._is_forced_at(position):
+            token = self.target_prefix[position] if position < len(self.target_prefix) else EOS_ID
             log_probability = float(step.log_probabilities[row, token])
         else:
-            tokens, log_probabilities = step.best_rows
-            token, log_probability = tokens[row], log_probabilities[row]
-        hypothesis.append(token, log_probability, step.seen(row, self._width))
+            best_tokens, log_probabilities = step.best_rows
+            token = best_tokens[row]
+            log_probability = log_probabilities[row]
+        hypothesis.append(token, log_probability, step.seen(row, self._attention_width))
         if token == EOS_ID:
             hypothesis.finish = Finish.FORCED if self.is_target_forced else Finish.STOP
 
-    def _stop(self, hypothesis: Hypothesis) -> None:
-        """End a hypothesis if it turns in circles or is too long."""
+    def _stop_if_endless(self, hypothesis: Hypothesis) -> None:
+        """End a hypothesis that repeats itself or has reached the limit of tokens."""
         tokens = hypothesis.tokens
         if hypothesis.finish or self.is_target_forced or len(tokens) < len(self.target_prefix):
             return
         if len(tokens) > len(self.target_prefix) and repeated_block(tokens, MAX_REPEATS)[0]:
-            least = max(MAX_REPEATS, most_repetitions(self.source_tokens) + 2)
-            period, repetitions = repeated_block(tokens[len(self.target_prefix) :], least)
+            min_repeats = max(MAX_REPEATS, most_repetitions(self.source_tokens) + 2)
+            period, repetitions = repeated_block(tokens[len(self.target_prefix) :], min_repeats)
             if period:
                 hypothesis.cut_repetition(period, repetitions)
                 return
@@ -183,15 +191,15 @@ class DecodeRequest:
             hypothesis.finish = Finish.LENGTH
 
     def finish(self, now: float) -> None:
-        """Hand the result to whoever waits for it."""
+        """Rank the hypotheses that have ended, and hand the result to the caller."""
         self.finished_at = now
         penalty = self.search.length_penalty
-        ranked = sorted(  # one that came to its end is better than any that was stopped
+        ranked = sorted(  # a complete translation is better than any that was stopped
             self.ended,
-            key=lambda h: (h.finish in (Finish.STOP, Finish.FORCED), h.score(penalty)),
+            key=lambda h: (h.finish in COMPLETE, h.score(penalty)),
             reverse=True,
         )
-        best, *others = (self._written(h) for h in ranked[: 1 + self.search.num_alternatives])
+        best, *others = (self._output(h) for h in ranked[: 1 + self.search.num_alternatives])
         times = Times(
             queue=self.started_at - self.submitted_at,
             encode=self.encoded_at - self.started_at,
@@ -200,13 +208,12 @@ class DecodeRequest:
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(DecodeResult(best, others, times))
 
-    def _written(self, hypothesis: Hypothesis) -> Output:
+    def _output(self, hypothesis: Hypothesis) -> Output:
         assert hypothesis.finish is not None, "only what has ended is ranked. This is a bug."
-        is_complete = hypothesis.finish in (Finish.STOP, Finish.FORCED)
         log_probabilities, attention = hypothesis.retrace()
         return Output(
-            tokens=hypothesis.tokens[:-1] if is_complete else hypothesis.tokens,
-            log_probabilities=log_probabilities[: len(hypothesis.tokens)],  # a repetition was cut
+            tokens=hypothesis.tokens[:-1] if hypothesis.finish in COMPLETE else hypothesis.tokens,
+            log_probabilities=log_probabilities[: len(hypothesis.tokens)],  # shorter if a repetition was cut
             steps=attention[self.shift :] + attention[-1:] * self.shift,
             finish=hypothesis.finish,
             repetitions=hypothesis.repetitions,
@@ -214,5 +221,5 @@ class DecodeRequest:
 
 
 def previous_token(hypothesis: Hypothesis) -> int:
-    """Return what the decoder reads next: the last piece written, or the start."""
+    """Return the token that the decoder reads next: the last one written, or the start token."""
     return hypothesis.tokens[-1] if hypothesis.tokens else BOS_ID

@@ -1,7 +1,4 @@
-"""How an event loop waits for what the decode loops make of some sentences.
-
-Between *translator* and *decode_request*, whose futures are set in the threads of the decode loops.
-"""
+"""Waiting for results: the bridge from the futures of decode workers to an event loop."""
 
 from __future__ import annotations
 
@@ -14,21 +11,23 @@ from dragoman.batching.decode_request import DecodeRequest, DecodeResult
 
 
 async def results_of(requests: Sequence[DecodeRequest]) -> list[DecodeResult]:
-    """Wait until some sentences are done; if the caller goes away or one fails, the others leave at the next step.
+    """Wait for the results of some sentences; if one fails or the caller goes away, abandon the others.
 
     The event loop is woken once for all of them, not once for each.
 
     Raises:
-        Exception: What the first that failed did.
+        Exception: The error of the first sentence that failed.
     """
     if not requests:
         return []
     loop = asyncio.get_running_loop()
     all_done: asyncio.Future[None] = loop.create_future()
-    wanted, numbers = len(requests), count(1)  # atomic: sentences of a call may be in several decode loops
+    num_requests = len(requests)
+    numbers = count(1)  # atomic, because several workers may finish sentences of one call
 
-    def tell(failure: BaseException | None) -> None:
-        if all_done.done():  # nobody waits any more
+    def settle(failure: BaseException | None) -> None:
+        """Wake the waiting task, in the thread of the event loop."""
+        if all_done.done():
             return
         if failure is None:
             all_done.set_result(None)
@@ -36,9 +35,10 @@ async def results_of(requests: Sequence[DecodeRequest]) -> list[DecodeResult]:
             all_done.set_exception(failure)
 
     def note(future: Future[DecodeResult]) -> None:
+        """Note that a sentence is done, in the thread of a worker."""
         failure = None if future.cancelled() else future.exception()
-        if (failure or next(numbers) == wanted) and not loop.is_closed():
-            loop.call_soon_threadsafe(tell, failure)
+        if (failure or next(numbers) == num_requests) and not loop.is_closed():
+            loop.call_soon_threadsafe(settle, failure)
 
     for request in requests:
         request.future.add_done_callback(note)

@@ -1,7 +1,7 @@
-"""How hypotheses grow: greedy and beam search, and the guard against endless repetition.
+"""Search: how hypotheses grow, by greedy or beam search, and how endless repetition is stopped.
 
-Plain Python over the few best pieces of each row; all that touches the whole vocabulary was done by the
-engine. A beam is at home in the same running batch as greedy sentences: each hypothesis is one row.
+Plain Python over the few best tokens of each row; the engine does what touches the whole vocabulary. A beam shares the
+running batch with greedy sentences, because each of its hypotheses is a row like any other.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dragoman.engine.model_runner import Step
 from dragoman.text.tokenizer import EOS_ID
 from dragoman.types import Finish, Search
 
-MAX_PERIOD = 16  # pieces of the longest block whose repetition is noticed
-MAX_REPEATS = 4  # of a block in a row, unless the source does the like
-MIN_REPEATED = 12  # pieces, below which a model may still find its way out
+MAX_PERIOD = 16  # tokens of the longest block whose repetition is noticed
+MAX_REPEATS = 4  # of a block in a row, unless the source repeats itself as often
+MIN_REPEATED = 12  # tokens in all; a model may still find its way out of fewer
 
-# A step after those before it, or none: the trail before, the piece's log-probability, its attention.
+# A linked list of steps: the steps before, the token's log-probability, its attention. Empty before the first.
 History = tuple["History", float, Float] | tuple[()]
 
 
@@ -27,11 +27,11 @@ class Hypothesis:
 
     Attributes:
         row: Its decoder row.
-        ids: Pieces, the end included once it is reached.
-        total: Sum of their log-probabilities, each given those before.
-        trail: Of its steps; a linked list, so that hypotheses with the same past share it.
-        finish: Why it ended, if it did.
-        repetitions: How often its last block was written, if that is why.
+        tokens: The tokens written, including the end token once it is reached.
+        total: Sum of their log-probabilities.
+        history: Its steps. Hypotheses with the same past share it.
+        finish: Why it ended; None while it goes on.
+        repetitions: How often its last block was repeated, if that ended it.
     """
 
     row: int = -1
@@ -42,56 +42,61 @@ class Hypothesis:
     repetitions: int = 0
 
     def append(self, token: int, log_probability: float, attention: Float) -> None:
-        """Grow by one piece; `attention` is that of its step, (S,)."""
-        log_probability = min(log_probability, 0.0)  # rounding may lift a certainty above it
+        """Append a token; `attention` is that of its step, (S,)."""
+        log_probability = min(log_probability, 0.0)  # rounding may lift a certainty above 0
         self.tokens.append(token)
         self.total += log_probability
         self.history = (self.history, log_probability, attention)
 
     def child(self, token: int, log_probability: float, attention: Float) -> Hypothesis:
-        """Return one that has the same past and goes on with a piece, in the same row for now."""
+        """Return a copy that is one token longer, in the same row until it is given another."""
         child = Hypothesis(self.row, self.tokens.copy(), self.total, self.history)
         child.append(token, log_probability, attention)
         return child
 
     def steps_shared_with(self, older: Hypothesis) -> int:
-        """Return how many decoder steps it has in common with one of the same beam that is a piece shorter.
+        """Return how many decoder steps it shares with a hypothesis of the same beam that is one token shorter.
 
-        Both have gone through as many steps as this has pieces: the first read the start, none the last piece.
+        Both have gone through as many steps as this one has tokens: the first step read the start token, and none has
+        read the last one.
         """
         past: History = self.history[0] if self.history else ()
-        other, shared = older.history, len(self.tokens)
-        while past and other and past is not other:  # mostly they part a piece or two ago
-            past, other, shared = past[0], other[0], shared - 1
+        other = older.history
+        shared = len(self.tokens)
+        while past and other and past is not other:  # they usually part a token or two ago
+            past = past[0]
+            other = other[0]
+            shared -= 1
         return shared
 
     def retrace(self) -> tuple[list[float], list[Float]]:
-        """Return, of all steps, the log-probabilities and the attention, (S,) each."""
+        """Return the log-probabilities and the attention of all steps, (S,) each."""
         log_probabilities: list[float] = []
         attention: list[Float] = []
         history = self.history
         while history:
-            history, log_probability, seen = history
+            history, log_probability, row = history
             log_probabilities.append(log_probability)
-            attention.append(seen)
+            attention.append(row)
         return log_probabilities[::-1], attention[::-1]
 
     def score(self, length_penalty: float) -> float:
-        """Return what hypotheses of different lengths are compared by."""
+        """Return the score that ranks hypotheses of different lengths."""
         length: float = len(self.tokens) ** length_penalty
         return self.total / length
 
     def cut_repetition(self, period: int, repetitions: int) -> None:
-        """End with the first of several equal blocks."""
+        """Cut repeated blocks off after the first one, and end here."""
         del self.tokens[len(self.tokens) - period * (repetitions - 1) :]
         self.total = sum(self.retrace()[0][: len(self.tokens)])
-        self.finish, self.repetitions = Finish.REPETITION, repetitions
+        self.finish = Finish.REPETITION
+        self.repetitions = repetitions
 
 
-def repeated_block(tokens: list[int], least: int) -> tuple[int, int]:
-    """Return the length of the block that is repeated at the end, and how often; (0, 0) if there is none.
+def repeated_block(tokens: list[int], min_repeats: int) -> tuple[int, int]:
+    """Find a block that is repeated at the end, and return its length and how often it occurs; (0, 0) if there is none.
 
-    It is repeated at least so often, and fills at least `MIN_REPEATED` pieces.
+    A block counts if it occurs at least `min_repeats` times in a row and fills at least `MIN_REPEATED` tokens.
 
     >>> repeated_block([9] + [1, 2] * 6, 4)
     (2, 6)
@@ -99,10 +104,10 @@ def repeated_block(tokens: list[int], least: int) -> tuple[int, int]:
     last = tokens[-1]
     if last not in tokens[-1 - MAX_PERIOD : -1]:
         return 0, 0
-    for period in range(1, min(MAX_PERIOD, len(tokens) // least) + 1):
+    for period in range(1, min(MAX_PERIOD, len(tokens) // min_repeats) + 1):
         if tokens[-1 - period] != last:
             continue
-        repetitions = max(least, -(-MIN_REPEATED // period))
+        repetitions = max(min_repeats, -(-MIN_REPEATED // period))
         tail = tokens[-period * repetitions :]
         if len(tail) == period * repetitions and tail[period:] == tail[:-period]:
             return period, repetitions
@@ -110,14 +115,14 @@ def repeated_block(tokens: list[int], least: int) -> tuple[int, int]:
 
 
 def most_repetitions(tokens: list[int]) -> int:
-    """Return how often any block occurs in a row, at most.
+    """Return how often a block occurs in a row, for the block that occurs most often.
 
     >>> most_repetitions([5, 7, 7, 7, 5])
     3
     """
     most = 1
     for period in range(1, min(MAX_PERIOD, len(tokens) // 2) + 1):
-        run = 0  # of pieces that equal the one a period before
+        run = 0  # tokens in a row that equal the one a period earlier
         for token, before in zip(tokens[period:], tokens, strict=False):
             run = run + 1 if token == before else 0
             most = max(most, run // period + 1)
@@ -125,7 +130,10 @@ def most_repetitions(tokens: list[int]) -> int:
 
 
 def num_candidates(search: Search) -> int:
-    """Return how many continuations of each hypothesis a beam looks at: enough, for only one of them is the end."""
+    """Return how many continuations of each hypothesis a beam considers.
+
+    One more than the beam is enough: at most one of them is the end token.
+    """
     return search.beam_size + 1
 
 
@@ -134,18 +142,19 @@ def expand(
 ) -> tuple[list[Hypothesis], list[Hypothesis]]:
     """Return the best continuations of a beam: those that go on, best first, and those that ended.
 
-    Each of the `beam_size` best continuations either goes on or ends; the places of those that end are
-    filled from the next best. A continuation stands in its parent's row until it is given another.
+    Each of the `beam_size` best continuations either goes on or ends; the next best fill the places of those that
+    end. A continuation stays in its parent's row until it is given another.
 
     Args:
         width: Source positions whose attention is kept.
     """
-    count, beam_size = num_candidates(search), search.beam_size
+    count = num_candidates(search)
+    beam_size = search.beam_size
     top, top_log_probabilities = step.top_rows
     costs = [-parent.total - value for parent in live for value in top_log_probabilities[parent.row][:count]]
     going: list[Hypothesis] = []
     ended: list[Hypothesis] = []
-    best_first = sorted(range(len(costs)), key=costs.__getitem__)  # of equals, the first
+    best_first = sorted(range(len(costs)), key=costs.__getitem__)  # stable: of equals, the first
     for order, candidate in enumerate(best_first):
         place, rank = divmod(candidate, count)
         parent = live[place]

@@ -1,4 +1,4 @@
-"""From when until when sentences waited, were read and were written: for whoever traces their call."""
+"""The stages of a sentence, as spans of a trace: when it waited, was encoded and was decoded."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from dragoman.batching.decode_request import DecodeRequest
 from dragoman.observability import tracing
 
 NAMES = ("queue", "encode", "decode")
-Instants = tuple[float, float, float, float]  # when each stage began, and the last one ended; 0: not yet
+StageTimes = tuple[float, float, float, float]  # when each stage began, and when the last ended; 0: not yet
 
 
-def instants(request: DecodeRequest) -> Instants:
+def stage_times(request: DecodeRequest) -> StageTimes:
     """Return when a sentence passed from one stage to the next."""
     return request.submitted_at, request.started_at, request.encoded_at, request.finished_at
 
 
-def trace(sentences: Iterable[Instants]) -> None:
-    """Tell the stages of some sentences, each from the first that began it to the last that ended it.
+def trace(sentences: Iterable[StageTimes]) -> None:
+    """Record each stage of some sentences, from the first that entered it to the last that left it.
 
-    A stage that did not end, because the call did, lasts until now.
+    A stage that is not over, because the call ended before it, lasts until now.
     """
-    passed, now = list(sentences), time.monotonic()
+    times = list(sentences)
+    now = time.monotonic()
     for index, name in enumerate(NAMES):
-        begun = [(at[index], at[index + 1] or now) for at in passed if at[index]]
-        if begun:
-            first, last = min(begin for begin, _ in begun), max(end for _, end in begun)
-            tracing.stage(name, first, last, sentences=len(begun))
+        entered = [(passed[index], passed[index + 1] or now) for passed in times if passed[index]]
+        if entered:
+            first = min(begin for begin, _ in entered)
+            last = max(end for _, end in entered)
+            tracing.stage(name, first, last, sentences=len(entered))

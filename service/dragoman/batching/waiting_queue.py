@@ -1,8 +1,8 @@
-"""Who waits: the most urgent first, callers in turn, nobody for ever, and not too much.
+"""The waiting queue: sentences without a row yet, in the order in which they join.
 
-Between the callers and the *schedulers*. A newer sentence may join before an older one because it is more
-urgent, because it is its caller's turn, or, among those of one caller, because it suits the batch better, but not
-without end.
+The most urgent goes first and callers take turns. A newer sentence may overtake an older one because it is more
+urgent, because it is its caller's turn or, among the sentences of one caller, because it fits the batch better; but
+only so often.
 """
 
 from __future__ import annotations
@@ -14,83 +14,73 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, takewhile
 
 from dragoman.batching.decode_request import DecodeRequest
-from dragoman.errors import OverLimit, QueueFull
+from dragoman.batching.queue_limits import Amount, QueueLimits
+from dragoman.errors import QueueFull
 
-WINDOW = 64  # how far down the line a better suited sentence is looked for
-OLDEST_EVERY = 4  # joins, once the oldest has been overtaken often enough
+WINDOW = 64  # how many of the first sentences are searched for one that fits
+OLDEST_EVERY = 4  # joins: every fourth is the oldest, once that has been overtaken too often
+NOTHING = Amount(0, 0)
 Test = Callable[[DecodeRequest], bool]
 
 
 @dataclass(eq=False)
 class _Caller:
-    """One caller's waiting sentences, by priority, then deadline, then arrival.
+    """The waiting sentences of one caller, ordered by priority, deadline and arrival.
 
     Attributes:
-        served: Work done for it, in pieces, on a common clock: who begins to wait starts where others are.
-        work: Pieces of all that wait, by priority.
+        served: Tokens of work done for it. A newcomer starts at what the caller served last has, so that callers
+            compete from the moment they begin to wait.
+        work: Tokens of work that waits, by priority.
     """
 
     served: float
     waiting: list[DecodeRequest] = field(default_factory=list)
     work: Counter[int] = field(default_factory=Counter)
 
+    @property
+    def amount(self) -> Amount:
+        """Return how much waits."""
+        return Amount(len(self.waiting), self.work.total())
+
+    @property
+    def turn(self) -> tuple[int, float]:
+        """Return the order among callers: the most urgent sentence decides, then who was served least."""
+        return self.waiting[0].priority, self.served
+
     def work_before(self, request: DecodeRequest) -> int:
-        """Return the pieces of those that are more urgent; counted from the nearer end, which mostly is near."""
+        """Return the work of the more urgent sentences, summed from the nearer end of the list."""
         place = bisect_left(self.waiting, _urgency(request), key=_urgency)
         if 2 * place < len(self.waiting):
             return sum(s.work for s in islice(self.waiting, place))
         return self.work.total() - sum(s.work for s in islice(self.waiting, place, None))
 
-    @property
-    def turn(self) -> tuple[int, float]:
-        return self.waiting[0].priority, self.served
-
 
 class WaitingQueue:
-    """Waiting sentences: interactive before bulk, then the caller served least, then its earliest deadline.
+    """Orders waiting sentences: by priority, then the caller served least, then deadline and arrival.
 
-    The bound: if k sentences wait when one arrives, at most `max_overtaken` + 3 (k + 1) newer ones go before
-    it. For once `max_overtaken` have, they have gone before the oldest too, and from then on every fourth
-    to join is the oldest: no more than 3 newer ones for each of the k, and for the sentence itself.
+    The bound on waiting: if k sentences wait when one arrives, at most `max_overtaken` + 3 (k + 1) newer ones join
+    before it. Once `max_overtaken` newer ones have, they have overtaken the oldest too, and from then on every fourth
+    to join is the oldest: at most 3 newer ones for each of the k, and 3 for the sentence itself.
+
+    Attributes:
+        limits: May be replaced at any time; sentences that wait already stay.
+        work: Tokens to read and to write, of all that wait.
+        rows: Decoder rows that they will take.
+        num_of: How many wait, by priority.
     """
 
-    def __init__(
-        self,
-        *,
-        max_waiting: int = 2**31,
-        max_work: int = 2**31,
-        max_overtaken: int = 64,
-        max_caller_share: float = 1.0,
-    ) -> None:
-        """Start empty.
-
-        Args:
-            max_waiting: Sentences that may wait.
-            max_work: Pieces, to be read and written, that may wait.
-            max_overtaken: How many newer sentences may go before any one; the bound on waiting.
-            max_caller_share: Part of the line that one caller, or all bulk, may fill; interactive callers without a
-                name may fill it all.
-        """
-        self.limit(
-            max_waiting=max_waiting,
-            max_work=max_work,
-            max_overtaken=max_overtaken,
-            max_caller_share=max_caller_share,
-        )
+    def __init__(self, limits: QueueLimits) -> None:
+        self.limits = limits
+        self.work = 0
+        self.rows = 0
+        self.num_of: Counter[int] = Counter()
+        self._work_of: Counter[int] = Counter()  # by priority
         self._callers: dict[str, _Caller] = {}
         self._by_arrival: OrderedDict[int, DecodeRequest] = OrderedDict()
-        self._arrived = 0
-        self._since_oldest = 0  # joins
-        self._served = 0.0  # by whoever joined last
-        self.work = self.rows = 0  # of all that wait
-        self._work_of: Counter[int] = Counter()  # by priority
-        self.num_of: Counter[int] = Counter()  # sentences, by priority
-        self.num_given_up = 0  # since somebody last asked and set it to 0
-
-    def limit(self, *, max_waiting: int, max_work: int, max_overtaken: int, max_caller_share: float) -> None:
-        """Change the limits; nobody who waits already is sent away."""
-        self.max_waiting, self._max_work, self._max_overtaken = max_waiting, max_work, max_overtaken
-        self._max_caller_share = max_caller_share
+        self._num_arrived = 0
+        self._joins_since_oldest = 0
+        self._served = 0.0  # of the caller whose sentence joined last
+        self._num_given_up = 0
 
     def __len__(self) -> int:
         return len(self._by_arrival)
@@ -101,111 +91,83 @@ class WaitingQueue:
     def check_room(
         self, caller: str, count: int, work: int, retry_seconds: float, now: float, priority: int = 0
     ) -> None:
-        """Refuse some sentences at once, all or none.
+        """Refuse the sentences of a call, all or none.
 
         Args:
-            work: Of all of them, in pieces.
-            priority: Of all of them; nobody's but the first may fill the whole line.
+            count: How many they are.
+            work: Tokens to read and to write, of all of them.
+            retry_seconds: When there should be room, for those who are refused.
+            priority: Of all of them. Only priority 0 may fill the whole queue.
 
         Raises:
-            OverLimit: There would be no room for them even in an empty line.
-            QueueFull: There is none now.
+            OverLimit: They would not even fit an empty queue.
+            QueueFull: There is no room for them now.
         """
-        asked = {"sentences": (count, self.max_waiting), "pieces": (work, self._max_work)}
-        for unit, (actual, limit) in asked.items():
-            if actual > limit:
-                raise OverLimit(
-                    f"{unit} in one call", field="contents", limit=limit, actual=actual, reason="REQUEST_TOO_LONG"
-                )  # fmt: skip
-        if self._want_of_room(caller, count, work, priority):
-            self._drop_lost(now)  # done only when their places are needed
-            if wanting := self._want_of_room(caller, count, work, priority):
-                raise QueueFull(wanting, retry_seconds=retry_seconds)
+        call = Amount(count, work)
+        self.limits.check_call(call)
+        if self._refusal(caller, call, priority):
+            self._drop_lost(now)  # takes a while, so it is done only when their places are needed
+            if refusal := self._refusal(caller, call, priority):
+                raise QueueFull(refusal, retry_seconds=retry_seconds)
 
-    def _want_of_room(self, caller: str, count: int, work: int, priority: int) -> str:
-        """Say why there is no room for some sentences; nothing if there is."""
-        if self._has_its_share(caller, count, work):
-            waiting = len(self._callers[caller].waiting)
-            return f"{waiting:,} of your sentences are waiting and {count:,} more asked for, {self._share}"
-        if self._is_enough_bulk(priority, count, work):
-            waiting = self.num_of[priority]
-            return f"{waiting:,} bulk sentences are waiting and {count:,} more asked for, {self._share}"
-        if self._is_full(count, work):
-            return (
-                f"{len(self):,} sentences ({self.work:,} pieces) are waiting and {count:,} ({work:,}) "
-                f"more asked for, the limit is {self.max_waiting:,} ({self._max_work:,})"
-            )
-        return ""
-
-    @property
-    def _share(self) -> str:
-        share, sentences, tokens = self._max_caller_share, self.max_waiting, self._max_work
-        return f"the limit is {share:.0%} of {sentences:,} ({tokens:,} pieces)"
-
-    def _is_full(self, count: int, work: int) -> bool:
-        return len(self) + count > self.max_waiting or self.work + work > self._max_work
-
-    def _has_its_share(self, caller: str, count: int, work: int) -> bool:
-        """Tell whether others need the places; whoever has nothing in the line may always put in a call."""
-        own = self._callers.get(caller) if caller else None
-        if own is None:
-            return False
-        return self._is_more_than_a_share(count + len(own.waiting), work + own.work.total())
-
-    def _is_enough_bulk(self, priority: int, count: int, work: int) -> bool:
-        """Tell whether interactive calls need the places; if no bulk waits, one call of it may always come."""
-        if not (priority and self.num_of[priority]):
-            return False
-        return self._is_more_than_a_share(count + self.num_of[priority], work + self._work_of[priority])
-
-    def _is_more_than_a_share(self, count: int, work: int) -> bool:
-        share = self._max_caller_share
-        return count > share * self.max_waiting or work > share * self._max_work
+    def _refusal(self, caller: str, call: Amount, priority: int) -> str:
+        known = self._callers.get(caller) if caller else None
+        return self.limits.refusal(
+            call,
+            waiting=Amount(len(self), self.work),
+            of_caller=known.amount if known else NOTHING,
+            of_bulk=Amount(self.num_of[priority], self._work_of[priority]) if priority else NOTHING,
+        )
 
     def work_before(self, request: DecodeRequest) -> int:
-        """Return the pieces of those that would go before a sentence that does not wait yet."""
+        """Return the work that would be done before a sentence that does not wait yet."""
         own = self._callers.get(request.caller)
-        ahead = own.work_before(request) if own else 0
+        own_before = own.work_before(request) if own else 0
         of_others = sum(
             work - (own.work[priority] if own else 0)
             for priority, work in self._work_of.items()
             if priority <= request.priority
         )
-        return ahead + min(of_others, max(1, len(self._callers) - bool(own)) * (ahead + request.work))
+        # Callers take turns: while this one's work is done, each other caller has at most as much done.
+        num_others = max(1, len(self._callers) - bool(own))
+        return own_before + min(of_others, num_others * (own_before + request.work))
 
     def add(self, request: DecodeRequest) -> None:
-        """Let a sentence wait at the place its urgency gives it."""
-        request.arrival = self._arrived
-        self._arrived += 1
+        """Insert a sentence by its urgency."""
+        request.arrival = self._num_arrived
+        self._num_arrived += 1
         self._by_arrival[request.arrival] = request
         caller = self._callers.setdefault(request.caller, _Caller(self._served))
         insort(caller.waiting, request, key=_urgency)
         self._count(caller, request, 1)
 
     def take(self, fits: Test, suits: Test) -> DecodeRequest | None:
-        """Take out the sentence that joins next, or none if it must wait for room.
+        """Remove and return the sentence that joins next; None if that one must wait for room.
 
         Args:
-            fits: The batch has room for it.
-            suits: It also costs the others nothing.
+            fits: Whether the batch has room for a sentence.
+            suits: Whether it fits without making the batch longer.
         """
         candidates = self._candidates()
-        # Others are not to be overtaken for it.
-        equals = takewhile(lambda s: s.whose == candidates[0].whose, candidates)
+        # A sentence that suits may overtake those of the same caller and priority, not those of others.
+        equals = takewhile(lambda s: s.lane == candidates[0].lane, candidates)
         chosen = next((s for s in equals if suits(s) and fits(s)), None)
         chosen = chosen or next((s for s in candidates if fits(s)), None)
         if chosen is not None:
-            self._since_oldest = 0 if chosen is self._oldest() else self._since_oldest + 1
+            self._joins_since_oldest = 0 if chosen is self._oldest() else self._joins_since_oldest + 1
             self._served = self._callers[chosen.caller].served
             self._callers[chosen.caller].served += chosen.work
             self._remove(chosen)
         return chosen
 
     def _candidates(self) -> list[DecodeRequest]:
+        """Return the sentences that may join next, in order: only the oldest, if it has waited too long."""
         oldest = self._oldest()
-        if oldest and self._since_oldest >= OLDEST_EVERY - 1:
-            gone = self._arrived - len(self)
-            if gone - oldest.arrival >= self._max_overtaken:  # of those gone, all that are not older
+        if oldest and self._joins_since_oldest >= OLDEST_EVERY - 1:
+            num_gone = self._num_arrived - len(self)
+            if (
+                num_gone - oldest.arrival >= self.limits.max_overtaken
+            ):  # older ones are gone, so the rest are newer
                 return [oldest]
         callers = sorted(self._callers.values(), key=lambda caller: caller.turn)
         return list(islice(chain.from_iterable(caller.waiting for caller in callers), WINDOW))
@@ -230,14 +192,20 @@ class WaitingQueue:
         self.rows += sign * request.search.beam_size
 
     def _drop_lost(self, now: float) -> None:
+        """Remove the sentences whose caller is gone or whose deadline has passed."""
         for request in [waiting for waiting in self if waiting.is_lost(now)]:
             self._remove(request)
             self.give_up(request)
 
     def give_up(self, request: DecodeRequest) -> None:
-        """Let a sentence go that was lost while it waited."""
-        self.num_given_up += 1
+        """End a sentence that was lost while it waited, and count it."""
+        self._num_given_up += 1
         request.give_up()
+
+    def take_num_given_up(self) -> int:
+        """Return how many sentences were given up since the last call."""
+        count, self._num_given_up = self._num_given_up, 0
+        return count
 
 
 def _urgency(request: DecodeRequest) -> tuple[int, float, int]:

@@ -43,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def keys(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Do what a verb says."""
     path = arguments.file or Path(os.environ.get(FILE_VARIABLE, ""))
     if not path.name:

@@ -6,20 +6,16 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from itertools import count
 from pathlib import Path
 
-from dragoman.cli import terminal
+from dragoman.cli import backend, languages, terminal
+from dragoman.cli.connection import add_flags as add_connection_flags
+from dragoman.cli.connection import connect
 from dragoman.client.bulk import Bulk, Line
-from dragoman.client.credentials import of_command
-from dragoman.client.sync import Client
 from dragoman.errors import ConfigError
 from dragoman.types import MAX_BEAM_SIZE, Search, Translation
-
-Translate = Callable[[list[str]], list[Translation]]
-Backend = Callable[[argparse.Namespace], AbstractContextManager[Translate]]
 
 
 class LinesFailed(Exception):
@@ -27,69 +23,52 @@ class LinesFailed(Exception):
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the texts and the flags that other commands do not have."""
+    """Add texts and options of `dragoman translate`."""
+    parser.usage = "dragoman translate --from LANGUAGE --to LANGUAGE [options] [TEXT ...]"
     parser.add_argument("text", nargs="*", metavar="TEXT", help="default: each line of standard input")
-    parser.add_argument("--file", type=Path, help="translate each line of this file")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write here (default: standard output)")
-    resume = "go on behind the last whole line of --output, after an interruption"
-    parser.add_argument("--resume", action="store_true", help=resume)
-    parser.add_argument("--align", action="store_true", help="draw the alignment")
+    backend.add_flags(parser)
+    files = parser.add_argument_group("files")
+    files.add_argument("--file", type=Path, metavar="FILE", help="translate each line of this file")
+    files.add_argument("--output", type=Path, metavar="FILE", help="write here (default: standard output)")
+    resume = "continue behind the last whole line of --output, after an interruption"
+    files.add_argument("--resume", action="store_true", help=resume)
+    search = parser.add_argument_group("search")
     sizes = range(1, MAX_BEAM_SIZE + 1)
-    parser.add_argument("--beam", type=int, default=1, choices=sizes, help="hypotheses kept at each step")
-    parser.add_argument(
-        "--alternatives", type=int, default=0, choices=sizes, help="further translations, at most the beam"
+    search.add_argument(
+        "--beam",
+        type=int,
+        default=1,
+        choices=sizes,
+        metavar="N",
+        help="hypotheses kept at each step, 1 to 8 (default: 1)",
     )
+    search.add_argument(
+        "--alternatives",
+        type=int,
+        default=0,
+        choices=sizes,
+        metavar="N",
+        help="further translations, at most the beam",
+    )
+    alignment = parser.add_argument_group("alignment")
+    alignment.add_argument("--align", action="store_true", help="draw the alignment")
+    alignment.add_argument("--svg", type=Path, metavar="FILE", help="write the alignment as a picture")
+    add_connection_flags(parser)
 
 
-def is_drawn(arguments: argparse.Namespace) -> bool:
-    """Tell whether alignments are wanted."""
-    return arguments.align or arguments.svg is not None
-
-
-def connect(arguments: argparse.Namespace) -> Client:
-    """Return a client of the server that a command names, with the credentials it gives."""
-    return Client(arguments.server, credentials=of_command(arguments, os.environ))
-
-
-def _outcomes(
-    arguments: argparse.Namespace, backend: Backend, lines: Iterator[str], first: int,
-    tell: Callable[[str], None],
-) -> Iterator[Line]:  # fmt: skip
-    """Yield each line with its outcome; a server is sent what is read, and not given, as one stream."""
-    if arguments.server and not arguments.text:
-        options = {
-            "source": arguments.source, "target": arguments.target, "alignment": is_drawn(arguments),
-            "search": Search(arguments.beam, arguments.alternatives),
-        }  # fmt: skip
-        with connect(arguments) as client:
-            yield from Bulk(partial(client.stream, **options), lines, first=first, tell=tell)
-        return
-    is_typed = not arguments.text and arguments.file is None and os.isatty(0)
-    numbers = count(first)
-    with backend(arguments) as run:
-        for chunk in terminal.chunks(lines, 1 if is_typed else terminal.LINES_PER_CALL):
-            for text, done in zip(chunk, run(chunk), strict=True):
-                yield Line(next(numbers), text, done)
-
-
-def translate(arguments: argparse.Namespace, backend: Backend) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Translate line by line; one that cannot be translated stays blank, is named, and counts in the exit code.
-
-    Args:
-        backend: What translates where the lines are not sent as one stream.
 
     Raises:
         LinesFailed: When all the others are done.
     """
     _check(arguments)
     lines = iter(arguments.text) if arguments.text else terminal.lines(arguments.file)
-    is_shown = arguments.file and sys.stderr.isatty() and (arguments.output or not sys.stdout.isatty())
-    total = arguments.file.stat().st_size if is_shown else None
     drawn = 0
     with terminal.output(arguments.output, resumes=arguments.resume) as done_before:
         size, failed = terminal.skip(lines, done_before, arguments.output)
-        with terminal.Bar(total, size) as bar:
-            for line in _outcomes(arguments, backend, lines, done_before + 1, bar.say):
+        with terminal.Bar(_total_bytes(arguments), size) as bar:
+            for line in _outcomes(arguments, lines, done_before + 1, bar.say):
                 if isinstance(line.outcome, Translation):
                     drawn = _show(arguments, line.text, line.outcome, drawn, bar.say)
                 else:
@@ -99,6 +78,35 @@ def translate(arguments: argparse.Namespace, backend: Backend) -> None:
                 bar.advance(line.text)
     if failed:
         raise LinesFailed(f"{failed:,} of the lines could not be translated and were left blank")
+
+
+def _total_bytes(arguments: argparse.Namespace) -> int | None:
+    """Return the size of the file if a progress bar over it disturbs nothing else on the terminal."""
+    is_shown = arguments.file and sys.stderr.isatty() and (arguments.output or not sys.stdout.isatty())
+    return arguments.file.stat().st_size if is_shown else None
+
+
+def _outcomes(
+    arguments: argparse.Namespace, lines: Iterator[str], first: int, tell: Callable[[str], None]
+) -> Iterator[Line]:
+    """Yield each line with its outcome; lines of a file or of standard input go to a server as one stream."""
+    search, is_aligned = Search(arguments.beam, arguments.alternatives), _is_aligned(arguments)
+    if arguments.server and not arguments.text:
+        pair = {"source": arguments.source, "target": arguments.target}
+        with connect(arguments) as client:
+            stream = partial(client.stream, **pair, alignment=is_aligned, search=search)
+            yield from Bulk(stream, lines, first=first, tell=tell)
+        return
+    is_typed = not arguments.text and arguments.file is None and os.isatty(0)
+    numbers = count(first)
+    with backend.opened(arguments, search, alignment=is_aligned) as translate:
+        for chunk in terminal.chunks(lines, 1 if is_typed else terminal.LINES_PER_CALL):
+            for text, translation in zip(chunk, translate(chunk), strict=True):
+                yield Line(next(numbers), text, translation)
+
+
+def _is_aligned(arguments: argparse.Namespace) -> bool:
+    return arguments.align or arguments.svg is not None
 
 
 def _show(
@@ -116,6 +124,7 @@ def _show(
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    languages.check(arguments)
     if arguments.text and arguments.file:
         raise ConfigError("give texts or --file, not both")
     if arguments.alternatives > arguments.beam:

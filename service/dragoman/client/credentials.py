@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
 from dragoman.errors import ConfigError
-from dragoman.files import text_lines
-
-KEY_VARIABLE = "DRAGOMAN_API_KEY"
 
 
 @dataclass(frozen=True)
@@ -61,32 +56,3 @@ class Credentials:
 
 
 NONE = Credentials()
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags by which a command shows who it is."""
-    group = parser.add_argument_group("connection")
-    group.add_argument("--tls", action="store_true", help="encrypt; implied by the next three")
-    group.add_argument("--ca", type=Path, metavar="FILE", help="trust these authorities, as PEM")
-    group.add_argument("--client-certificate", type=Path, metavar="FILE", help="show this, as PEM")
-    group.add_argument("--client-key", type=Path, metavar="FILE", help="its private key, as PEM")
-    group.add_argument(
-        "--api-key-from", type=Path, metavar="FILE",
-        help=f"file with the API key (default: environment {KEY_VARIABLE}); never on the command line, which all may read",
-    )  # fmt: skip
-
-
-def of_command(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Credentials:
-    """Return the credentials that a command was given.
-
-    Raises:
-        ConfigError: They do not fit together.
-        OSError: The file with the key cannot be read.
-    """
-    api_key = environment.get(KEY_VARIABLE, "")
-    if arguments.api_key_from is not None:
-        with open(arguments.api_key_from, "rb") as file:
-            api_key = "".join(text_lines(file, str(arguments.api_key_from)))
-    return Credentials(
-        api_key.strip(), arguments.tls, arguments.ca, arguments.client_certificate, arguments.client_key
-    )

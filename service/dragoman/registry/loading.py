@@ -13,9 +13,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from dragoman import bundle
-from dragoman.batching.decode_pool import DecodePool, DecodeWorker
-from dragoman.batching.scheduler import Scheduler
-from dragoman.batching.waiting_queue import WaitingQueue
+from dragoman.batching.decode_pool import DecodePool
 from dragoman.bundle import Bundle
 from dragoman.config import Settings
 from dragoman.engine.model_runner import ModelRunner
@@ -23,7 +21,7 @@ from dragoman.engine.processors import cpu_limit, kernel_set, usable_threads
 from dragoman.engine.sessions import Sessions, open_sessions
 from dragoman.errors import BundleError, ConfigError
 from dragoman.observability.metrics import Metrics
-from dragoman.registry.model_registry import LoadedModel, ModelRegistry
+from dragoman.registry.model_registry import LoadedModel, ModelRegistry, queue_limits
 from dragoman.registry.reloader import Reloader, report_refused
 from dragoman.registry.repository import scan
 from dragoman.text.tokenizer import Tokenizer
@@ -74,31 +72,27 @@ def load(registry: ModelRegistry, checked: Bundle) -> LoadedModel:
     if settings.max_sentence_tokens > positions:
         raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
     sessions = open_sessions(checked, registry.threads)
-    waiting = WaitingQueue(
-        max_waiting=settings.max_queued_sentences,
-        max_work=settings.max_queued_tokens,
-        max_overtaken=settings.max_overtaken,
-        max_caller_share=settings.max_caller_share,
+    pool = DecodePool(
+        [_runner(sessions, checked) for _ in range(registry.num_workers)],
+        queue_limits(settings),
+        metrics.of_one_engine(),
+        max_running=settings.max_running_sentences,
+        max_batch_tokens=settings.max_batch_tokens,
     )
-    workers = [_worker(sessions, checked, waiting, settings) for _ in range(registry.num_workers)]
-    pool = DecodePool(waiting, workers, metrics.of_one_engine())
     translator = Translator(
         checked, tokenizer, pool, metrics, max_sentence_tokens=settings.max_sentence_tokens
     )
     for source, target in checked.manifest.pairs:
         metrics.add_pair(f"{source}-{target}")
     pool.start()
-    return LoadedModel(checked, translator, waiting, pool, time.time(), time.monotonic() - began)
+    return LoadedModel(checked, translator, pool, time.time(), time.monotonic() - began)
 
 
-def _worker(sessions: Sessions, checked: Bundle, waiting: WaitingQueue, settings: Settings) -> DecodeWorker:
-    """Return one decode loop's rows, warmed up."""
+def _runner(sessions: Sessions, checked: Bundle) -> ModelRunner:
+    """Return the decoder rows of one worker, warmed up."""
     runner = ModelRunner(sessions, checked.manifest.shape)
     runner.warm_up()
-    scheduler = Scheduler(
-        waiting, max_running=settings.max_running_sentences, max_batch_tokens=settings.max_batch_tokens
-    )
-    return DecodeWorker(runner, scheduler)
+    return runner
 
 
 def _tokenizer(checked: Bundle) -> Tokenizer:

@@ -10,13 +10,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dragoman.batching.decode_pool import DecodePool
-from dragoman.batching.waiting_queue import WaitingQueue
+from dragoman.batching.queue_limits import QueueLimits
 from dragoman.bundle import Bundle
 from dragoman.config import Settings
 from dragoman.errors import NotServed, quoted
 from dragoman.observability.metrics import Metrics
 from dragoman.registry.allocator import give_memory_back
 from dragoman.translation.translator import Translator
+
+
+def queue_limits(settings: Settings) -> QueueLimits:
+    """Return the limits of each model's waiting queue."""
+    return QueueLimits(
+        max_waiting=settings.max_queued_sentences,
+        max_work=settings.max_queued_tokens,
+        max_overtaken=settings.max_overtaken,
+        max_caller_share=settings.max_caller_share,
+    )
 
 
 @dataclass(eq=False)
@@ -30,7 +40,6 @@ class LoadedModel:
 
     bundle: Bundle
     translator: Translator
-    waiting: WaitingQueue
     pool: DecodePool
     loaded_at: float
     load_seconds: float
@@ -41,19 +50,9 @@ class LoadedModel:
         """Return `name@version`."""
         return self.bundle.full_name
 
-    def limit(self, settings: Settings) -> None:
-        """Take over the limits on who waits."""
-        self.waiting.limit(
-            max_waiting=settings.max_queued_sentences,
-            max_work=settings.max_queued_tokens,
-            max_overtaken=settings.max_overtaken,
-            max_caller_share=settings.max_caller_share,
-        )
-
     def close(self) -> None:
         """Finish what runs and waits, then let the engine go, whoever still holds the translator."""
         self.pool.close()
-        self.pool.workers.clear()
 
 
 @dataclass(eq=False)
@@ -134,7 +133,7 @@ class ModelRegistry:
         """Take over new settings."""
         self.settings = settings
         for model in (*self.models, *self.retiring):
-            model.limit(settings)
+            model.pool.set_limits(queue_limits(settings))
 
     def exchange(self, models: list[LoadedModel]) -> list[LoadedModel]:
         """Let some models answer from now on, and return those that no longer do: they are to be retired."""

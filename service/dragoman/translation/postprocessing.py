@@ -160,25 +160,37 @@ class Part:
 
 
 class TextAssembler:
-    """Puts the translations of one text where its sentences stood, in order."""
+    """Puts the translations of one text where its sentences stood, in order.
+
+    Attributes:
+        text: The source.
+        done: What has been put there so far.
+    """
 
     def __init__(
         self, postprocessor: Postprocessor, text: str, sentences: list[PreparedSentence], options: Options,
         prefix: PreparedSentence | None, *, keeps_details: bool = True,
     ) -> None:  # fmt: skip
         """Begin a text; one that is handed out as it grows need not keep the details of what was."""
-        self._postprocessor, self._text, self._options = postprocessor, text, options
+        self._postprocessor, self.text, self._options = postprocessor, text, options
         self._sentences, self._prefix, self._keeps_details = sentences, prefix, keeps_details
         self.done: list[TranslatedSentence] = []
         self._end = self._length = 0  # in the source, in the reply
         self._first = 0  # of the parts of the present sentence
-        self._said = ""  # of the present sentence, from its first part on
+        self._said: list[str] = []  # of the present sentence, from its first part on
+
+    @property
+    def size_of_next(self) -> int:
+        """Return how many code points of the source `add` looks through: with its last part, all of a sentence."""
+        index = len(self.done)
+        first = self._first if self._is_last_part(index) else index
+        return self._sentences[index].span.end - self._sentences[first].span.start
 
     def add(self, result: DecodeResult) -> Part:
         """Put the next sentence."""
         index, options, prefix = len(self.done), self._options, self._prefix
         sentence = self._sentences[index]
-        gap = self._text[self._end : sentence.span.start]
+        gap = self.text[self._end : sentence.span.start]
         target = self._postprocessor.decode(result.best, options, prefix)
         words = (split_words(sentence.text), split_words(target.text)) if options.alignment else None
         at = self._length + len(gap)
@@ -187,10 +199,10 @@ class TextAssembler:
             others = self._postprocessor.alternatives(sentence, result, options, target, prefix)
             done = replace(done, alternatives=others)
         self.done.append(done)
-        self._said += (gap if index > self._first else "") + target.text
+        self._said += [gap if index > self._first else "", target.text]
         self._end, self._length = sentence.span.end, at + len(target.text)
         is_last = len(self.done) == len(self._sentences)
-        added = gap + target.text + (self._text[self._end :] if is_last else "")
+        added = gap + target.text + (self.text[self._end :] if is_last else "")
         first, part = self._first, Part(self.done[-1], added, self._flags(index), is_last)
         if not self._keeps_details and self._first > first:  # what speaks against it is said
             self.done[first:] = [one.without_details() for one in self.done[first:]]
@@ -198,13 +210,16 @@ class TextAssembler:
 
     def _flags(self, index: int) -> list[Flag]:
         """Return the doubts about a sentence once its last part is done."""
-        parts = self.done[self._first :]
-        if len(parts) < self._sentences[self._first].num_parts:
+        if not self._is_last_part(index):
             return []
-        source = self._text[parts[0].source_span.start : parts[-1].source_span.end]
-        found = quality_flags(source, self._said)
-        self._first, self._said = index + 1, ""
-        return flags_of(parts, found, self._text)
+        parts = self.done[self._first :]
+        source = self.text[parts[0].source_span.start : parts[-1].source_span.end]
+        found = quality_flags(source, "".join(self._said))
+        self._first, self._said = index + 1, []
+        return flags_of(parts, found, self.text)
+
+    def _is_last_part(self, index: int) -> bool:
+        return index - self._first + 1 == self._sentences[self._first].num_parts
 
 
 def unlinked(source: Span, target: Span, words: tuple[list[Span], list[Span]]) -> TranslatedSentence:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -81,19 +82,26 @@ class Translator:
         prefix = self._prefix(prepared, options, places)
         requests = [self._decode_request(one, options, prefix) for sentences in prepared for one in sentences]
         _hold(requests, options)
-        results = await self._run(requests)
+        results = iter(await self._run(requests))
         translations: list[Translation] = []
         for text, sentences in zip(texts, prepared, strict=True):
             if translations:
                 await asyncio.sleep(0)  # others go on: a large call takes a second
-            of_text, results = results[: len(sentences)], results[len(sentences) :]
             assembler = TextAssembler(self._postprocessor, text, sentences, options, prefix)
-            parts = [self._counted(assembler.add(result), options) for result in of_text]
-            self._metrics.characters.labels(options.pair).inc(len(text))
-            flags = [flag for part in parts for flag in part.flags]
-            whole = "".join(part.text for part in parts) if parts else text
-            translations.append(Translation(whole, assembler.done, flags))
+            translations.append(await self._assemble(assembler, islice(results, len(sentences)), options))
         return translations
+
+    async def _assemble(
+        self, assembler: TextAssembler, results: Iterable[DecodeResult], options: Options
+    ) -> Translation:
+        """Put the translations of all sentences of a text together, and count what it has."""
+        parts = await _aside(lambda: [assembler.add(result) for result in results], len(assembler.text))
+        for part in parts:
+            self._counted(part, options)
+        self._metrics.characters.labels(options.pair).inc(len(assembler.text))
+        flags = [flag for part in parts for flag in part.flags]
+        whole = "".join(part.text for part in parts) if parts else assembler.text
+        return Translation(whole, assembler.done, flags)
 
     def check(self, texts: Sequence[str], options: Options) -> None:
         """Refuse at once, by a count of words, what would hardly be done in time.
@@ -130,12 +138,13 @@ class Translator:
         _hold(left, options, 2 * CHUNK)
         assembler = TextAssembler(self._postprocessor, text, sentences, options, prefix, keeps_details=False)
         waiting: deque[DecodeRequest] = deque()
-        passed: list[stages.Instants] = []
+        passed: list[stages.StageTimes] = []
 
         async def first() -> Part:
             [result] = await results_of([waiting[0]])
-            passed.append(stages.instants(waiting.popleft()))
-            return self._counted(assembler.add(result), options)
+            passed.append(stages.stage_times(waiting.popleft()))
+            part = await _aside(partial(assembler.add, result), assembler.size_of_next)
+            return self._counted(part, options)
 
         try:
             while chunk := [left.popleft() for _ in range(min(CHUNK, self._pool.max_waiting, len(left)))]:
@@ -148,12 +157,12 @@ class Translator:
         finally:
             for request in waiting:
                 request.abandon()
-                passed.append(stages.instants(request))
+                passed.append(stages.stage_times(request))
             stages.trace(passed)
 
     async def _submit_patiently(self, requests: list[DecodeRequest]) -> None:
         """Queue some sentences as soon as there is room; of one caller's texts the first goes first, however long it is."""
-        async with self._turns.setdefault(requests[0].whose, asyncio.Lock()):
+        async with self._turns.setdefault(requests[0].lane, asyncio.Lock()):
             while True:
                 try:
                     return self._pool.submit(requests)
@@ -185,11 +194,8 @@ class Translator:
         Raises:
             OverLimit: A side has more tokens than the model takes, or more than twice as many words.
         """
-        given, wanted = await _aside(partial(self._prepared, source, target), len(source) + len(target))
-        words = (
-            split_words(source) if source_words is None else source_words,
-            split_words(target) if target_words is None else target_words,
-        )
+        read = partial(self._read_pair, (source, target), (source_words, target_words))
+        (given, wanted), words = await _aside(read, len(source) + len(target))
         if not given.tokens or not wanted.tokens:
             return unlinked(given.span, wanted.span, words)
         _limit(f"{field}.source_text", self._max_source_tokens, len(given.tokens) + NUM_SPECIAL_TOKENS)
@@ -212,8 +218,15 @@ class Translator:
         self._count(done, options)
         return done
 
-    def _prepared(self, *texts: str) -> list[PreparedSentence]:
-        return [self._preprocessor.prepare(text, Span(0, len(text))) for text in texts]
+    def _read_pair(
+        self, texts: tuple[str, str], given: tuple[list[Span] | None, list[Span] | None]
+    ) -> tuple[list[PreparedSentence], tuple[list[Span], list[Span]]]:
+        """Return both sides with their words: the caller's, or ours where the caller gave none."""
+        prepared = [self._preprocessor.prepare(text, Span(0, len(text))) for text in texts]
+        source, target = (
+            split_words(text) if words is None else words for text, words in zip(texts, given, strict=True)
+        )
+        return prepared, (source, target)
 
     def _prefix(
         self, prepared: list[list[PreparedSentence]], options: Options, places: Sequence[int] | None = None
@@ -297,7 +310,7 @@ class Translator:
             return await results_of(requests)
         finally:
             if tracing.is_wanted():
-                stages.trace(map(stages.instants, requests))
+                stages.trace(map(stages.stage_times, requests))
 
 
 def _hold(requests: Iterable[DecodeRequest], options: Options, most: int | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from dragoman.bench.generator import Run
 from dragoman.bench.load import Load, built_in_texts, read_texts
 from dragoman.bench.plot import percentile_svg
 from dragoman.bench.report import OK, Report, Spread
-from dragoman.client.credentials import add_flags as add_connection_flags
-from dragoman.client.credentials import of_command
+from dragoman.cli.connection import add_flags as add_connection_flags
+from dragoman.cli.connection import credentials
 from dragoman.client.sync import ServerError
 from dragoman.errors import ConfigError, quoted
 from dragoman.files import text_lines
@@ -32,43 +31,46 @@ _FLAGS = (  # name, field of Load, kind, help
     ("callers", "callers", int, "closed loop: so many callers, each sends when its last call came back"),
     ("seconds", "seconds", float, "how long to measure (default: 10)"),
     ("warm-up", "warm_up_seconds", float, "seconds of the same load before, which do not count (default: 2)"),
-    ("seed", "seed", int, "another number gives other arrivals and another order of texts (default: 0)"),
+    ("seed", "seed", int, "of arrivals and the order of texts (default: 0)"),
     ("deadline", "deadline_seconds", float, "seconds each call may take (default: 10)"),
-    ("beam", "beam_size", int, "hypotheses to search with (default: what the server does by itself)"),
+    ("beam", "beam_size", int, "hypotheses of a sentence (default: the server's)"),
 )
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the address and the flags of `dragoman bench`."""
+    """Add the address and the options of `dragoman bench`."""
+    parser.usage = "dragoman bench (--rate NUMBER | --callers NUMBER) [options] HOST:PORT"
     parser.add_argument("address", metavar="HOST:PORT", help="any server that speaks dragoman.v1's Translate")
-    for name, field, _, said in _FLAGS:
-        parser.add_argument(f"--{name}", dest=field, default=argparse.SUPPRESS, metavar="NUMBER", help=said)
-    parser.add_argument("--align", action="store_true", help="ask for word alignments as well")
-    parser.add_argument(
+    load = parser.add_argument_group("load")
+    for name, field, _, help_ in _FLAGS:
+        load.add_argument(f"--{name}", dest=field, default=argparse.SUPPRESS, metavar="NUMBER", help=help_)
+    load.add_argument("--align", action="store_true", help="ask for word alignments as well")
+    texts = parser.add_argument_group("texts")
+    texts.add_argument(
         "--texts", type=Path, metavar="FILE",
         help="one text a line, or source<TAB>target<TAB>text (default: 40 texts of our own, in all directions)",
     )  # fmt: skip
-    parser.add_argument(
+    texts.add_argument(
         "--from", dest="source", default="en", metavar="LANGUAGE", help="of lines that do not say it"
     )
-    parser.add_argument("--to", dest="target", default="fr", metavar="LANGUAGE", help="likewise")
+    texts.add_argument("--to", dest="target", default="fr", metavar="LANGUAGE", help="likewise")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    output.add_argument("--svg", type=Path, metavar="FILE", help="draw latency over percentiles")
     add_connection_flags(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw latency over percentiles")
 
 
-def bench(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Measure a server and show what came of it; after Ctrl-C, what came of it until then."""
-    credentials = of_command(arguments, os.environ)
-    run = Run(_address(arguments.address), _load(arguments), credentials)
+    measured = Run(_address(arguments.address), _load(arguments), credentials(arguments))
     for path in filter(None, (arguments.json, arguments.svg)):
         path.open("a").close()  # a place that cannot be written to is said before the run, not after it
     is_interrupted = False
     try:
-        asyncio.run(_watched(run))
+        asyncio.run(_watched(measured))
     except KeyboardInterrupt:
         is_interrupted = True
-    report = run.report()
+    report = measured.report()
     if report.num_sent:
         _show(report)
         _write(report, arguments.json, arguments.svg)
