@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dragoman.client import bulk
 from dragoman.client.bulk import Bulk, Texts
-from dragoman.client.sync import ServerError
+from dragoman.client.errors import ServerError
 from dragoman.types import Translation
 
 LOST = ServerError("UNAVAILABLE", "the connection is gone")

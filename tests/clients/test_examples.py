@@ -20,10 +20,10 @@ EXAMPLES = "".join((ROOT / name).read_text("utf-8") for name in ("README.md", "d
 ADDRESS = "localhost:50051"
 
 
-def example(language: str) -> str:
-    """Return the first example in a language."""
-    code, *_ = re.findall(rf"^```{language}\n(.*?)^```", EXAMPLES, re.MULTILINE | re.DOTALL)
-    return str(code)
+def example(language: str, number: int = 0) -> str:
+    """Return an example in a language, by default the first."""
+    codes = re.findall(rf"^```{language}\n(.*?)^```", EXAMPLES, re.MULTILINE | re.DOTALL)
+    return str(codes[number])
 
 
 async def output(*command: str, code: str, **environment: str) -> str:
@@ -45,6 +45,15 @@ async def test_python() -> None:
     printed = await output(sys.executable, "-c", code=example("python"))
 
     assert re.fullmatch(r".+ \[Link\(.+\)\]\n", printed)
+
+
+async def test_asynchronous_python() -> None:
+    """
+    The asyncio example prints each text under its id, in the order in which they are done.
+    """
+    printed = await output(sys.executable, "-c", code=example("python", 1))
+
+    assert {"0", "1"} == {line.split(" ", 1)[0] for line in printed.splitlines() if line.split(" ", 1)[1]}
 
 
 @pytest.mark.timeout(400)  # npm may have to fetch first

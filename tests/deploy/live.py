@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 
-from dragoman.client.sync import Client, ServerError
+from dragoman import Client, ServerError
 from dragoman.v1 import translation_pb2 as pb
 from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.conftest import require_tool

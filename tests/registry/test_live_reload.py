@@ -15,9 +15,8 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from dragoman import bundle
+from dragoman import Client, ServerError, bundle
 from dragoman.bundle import WEIGHTS
-from dragoman.client.sync import Client, ServerError
 from dragoman.v1 import translation_pb2 as pb
 from tests.bundles import write_model
 from tests.conftest import Scale

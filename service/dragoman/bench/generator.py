@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from dragoman.bench.load import Load, Text
 from dragoman.bench.report import MALFORMED, OK, UNFINISHED, Report, Sample
 from dragoman.client.credentials import NONE, Credentials
-from dragoman.client.sync import ServerError
+from dragoman.client.errors import ServerError
 from dragoman.v1 import translation_pb2 as pb
 
 _METHOD = f"/{pb.DESCRIPTOR.services_by_name['TranslationService'].full_name}/Translate"

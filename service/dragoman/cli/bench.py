@@ -20,7 +20,7 @@ from dragoman.bench.plot import percentile_svg
 from dragoman.bench.report import OK, Report, Spread
 from dragoman.cli.connection import add_flags as add_connection_flags
 from dragoman.cli.connection import credentials
-from dragoman.client.sync import ServerError
+from dragoman.client.errors import ServerError
 from dragoman.errors import ConfigError, quoted
 from dragoman.files import text_lines
 

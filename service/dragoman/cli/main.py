@@ -15,7 +15,7 @@ from dragoman.cli.parser import Parser
 from dragoman.cli.serve import serve
 from dragoman.cli.setting_help import SettingHelp
 from dragoman.cli.translate import LinesFailed
-from dragoman.client.sync import ServerError
+from dragoman.client.errors import ServerError
 from dragoman.errors import DragomanError
 
 _COMMANDS: dict[str, ModuleType] = {

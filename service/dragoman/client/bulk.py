@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from dragoman.client.sync import ServerError, TextStream
+from dragoman.client.errors import ServerError
+from dragoman.client.sync import TextStream
 from dragoman.types import Translation
 
 MAX_LINES = 256  # under way; a server holds as many of one stream

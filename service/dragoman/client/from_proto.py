@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from dragoman.alignment.links import AlignedWords, Link, membership, word_weights
+from dragoman.client.errors import ServerError, of_text, raise_for
 from dragoman.text.spans import Span
 from dragoman.types import (
     Alternative,
@@ -29,6 +31,44 @@ _FINISH = {
 _FLAGS = {
     pb.FlagKind.Value(f"FLAG_KIND_{kind.name}"): kind for kind in FlagKind if kind is not FlagKind.OTHER
 }
+
+
+def translations(reply: pb.TranslateResponse, aligned: bool) -> list[Translation]:
+    """Return the texts of a reply.
+
+    Raises:
+        ServerError: One of them failed.
+    """
+    for item in reply.translations:
+        raise_for(item)
+    return [translation(item, aligned) for item in reply.translations]
+
+
+def alignments(reply: pb.AlignResponse) -> list[TranslatedSentence]:
+    """Return the pairs of a reply.
+
+    Raises:
+        ServerError: One of them failed.
+    """
+    for item in reply.alignments:
+        raise_for(item)
+    return [sentence(item, True) for item in reply.alignments]
+
+
+class StreamReplies:
+    """The replies of a stream, put together by the text that they belong to."""
+
+    def __init__(self, aligned: bool) -> None:
+        self._aligned = aligned
+        self._parts: dict[str, list[pb.StreamTranslateResponse]] = {}
+
+    def add(self, reply: pb.StreamTranslateResponse) -> Iterator[tuple[str, Translation | ServerError]]:
+        """Take a reply, and yield its text's id and outcome if it is the last of that text."""
+        self._parts.setdefault(reply.id, []).append(reply)
+        if reply.last:
+            replies = self._parts.pop(reply.id)
+            failed = reply.HasField("error")
+            yield reply.id, of_text(reply.error) if failed else streamed(replies, self._aligned)
 
 
 def translation(message: Any, aligned: bool) -> Translation:
