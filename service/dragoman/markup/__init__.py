@@ -1,0 +1,1 @@
+"""Markup: documents cut into text with inline tags, and the tags carried to the translation."""
