@@ -20,7 +20,16 @@ MAX_FUNCTION_LINES = 40
 LONGER_FOR_A_REASON = {"service/dragoman/config.py": "one setting after another, each with what it is for"}
 
 # Programs of models/ that run the path that serves; all others know texts and bundles only.
-RUN_THE_SERVING_PATH = {"aer", "behaviour", "bleu", "distill", "export", "finetune_evaluation", "parity"}
+RUN_THE_SERVING_PATH = {
+    "aer",
+    "behaviour",
+    "bleu",
+    "distill",
+    "export",
+    "finetune_evaluation",
+    "known_answers",
+    "parity",
+}
 SHARED_WITH_TRAINING = {"dragoman.text", "dragoman.bundle", "dragoman.errors", "dragoman.alignment"}
 
 

@@ -27,6 +27,7 @@ from dragoman.errors import StartupError
 from dragoman.text.tokenizer import Tokenizer
 from models.convert import onnx_graphs
 from models.convert.equalization import balance
+from models.convert.known_answers import add_known_answers
 from models.convert.onnx_builder import Model, WeightFile
 from models.convert.quantization import measure, quantize
 from models.corpora.batches import Batches
@@ -178,7 +179,7 @@ def export(
         shutil.copyfile(tokenizer_file, folder / bundle.TOKENIZER)
         (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
         bundle.write_manifest(folder, manifest)
-        bundle.load(folder)
+        add_known_answers(folder)
         exchange(folder, target, Path(scratch, "old"))
 
 

@@ -61,6 +61,16 @@ def test_manifest_is_written_back(folder: Path) -> None:
     assert before.manifest == bundle.load(folder).manifest
 
 
+def test_numbers_stand_in_one_line(folder: Path) -> None:
+    """
+    A manifest is for people, too: the tokens of a known answer are one line, not one each.
+    """
+    bundle.write_manifest(folder, bundle.load(folder).manifest)
+
+    lines = (folder / bundle.MANIFEST).read_text("utf-8").splitlines()
+    assert 8 == sum(line.startswith('      "target": [') and line.endswith("],") for line in lines)
+
+
 def test_missing_folder(tmp_path: Path) -> None:
     """
     A folder that is not there is named.
@@ -189,6 +199,12 @@ def test_unknown_field(folder: Path) -> None:
         ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": "0.3", "is_guided": True}),
         ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": float("nan"), "is_guided": True}),
         ("alignment", {"layer": 0, "head": 0, "shift": 0, "threshold": 0.3, "is_guided": 1}),
+        ("known_answers", {}), ("known_answers", [7]), ("known_answers", [{}]),
+        ("known_answers", [{"text": "a", "source": [1], "target": [1], "score": float("-inf")}]),
+        ("known_answers", [{"text": "a", "source": [1], "target": [1], "score": 0.1}]),
+        ("known_answers", [{"text": "a", "source": [], "target": [1], "score": -0.1}]),
+        ("known_answers", [{"text": "a", "source": [1], "target": [-1], "score": -0.1}]),
+        ("known_answers", [{"text": "a", "source": [1], "target": [True], "score": -0.1}]),
         ("created", 0), ("training", []), ("scores", None), ("files", []), ("files", {"weights.bin": 1}),
     ],
 )  # fmt: skip
@@ -263,6 +279,18 @@ def test_changed_since(folder: Path) -> None:
         ("version", "1" * 129, "characters of version: 129, the limit is 128"),
         ("pairs", [["en", "f" * 200]], "characters of the pair en-ffffffffffffffffffff: 200, the limit is 128"),
         ("pairs", [["en", "fr"]] * 10_001, "pairs: 10,001, the limit is 10,000"),
+        (
+            "known_answers", [{"text": "a", "source": [1], "target": [8000], "score": -0.1}],
+            "a token of known_answers[0].target: 8,000, the limit is 7,999",
+        ),
+        (
+            "known_answers", [{"text": "a", "source": [1] * 257, "target": [1], "score": -0.1}],
+            "tokens of known_answers[0].source: 257, the limit is 256",
+        ),
+        (
+            "known_answers", [{"text": "a", "source": [1], "target": [1], "score": -0.1}] * 65,
+            "known_answers: 65, the limit is 64",
+        ),
         ("files", {str(number): "" for number in range(65)}, "files: 65, the limit is 64"),
     ],
 )  # fmt: skip

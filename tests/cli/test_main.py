@@ -440,12 +440,12 @@ def test_models_without_a_server() -> None:
 
 def test_check(default_bundle: Bundle) -> None:
     """
-    `check` says what a bundle is.
+    `check` says what a bundle is, and whether it gives the answers that are known of it.
     """
     said = dragoman("check", str(default_bundle.folder)).stdout
 
     assert said.startswith(f"{default_bundle.full_name}: ")
-    assert said.endswith("complete and unaltered\n")
+    assert said.endswith("complete and unaltered; known answers: 8\n")
 
 
 def test_demo() -> None:

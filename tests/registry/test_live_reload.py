@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dragoman import Client, ServerError, bundle
 from dragoman.bundle import WEIGHTS
 from dragoman.v1 import translation_pb2 as pb
-from tests.bundles import write_model
+from tests.bundles import renamed, write_model
 from tests.conftest import Scale
 from tests.process import PATIENCE, Process, launched, serving
 from tests.registry.load import SENTENCE, busy
@@ -154,7 +154,8 @@ class TestModels:
 
     async def test_whole_but_useless(self, folder: Path, tmp_path: Path) -> None:
         """
-        A version whose checksums agree but which cannot run is refused, and so is one that is removed without heir.
+        A version whose checksums agree but which cannot run, or says nothing, is refused, and so is one that is removed
+        without heir.
         """
         broken = write_model(tmp_path / "5", "tiny@5", seed=1)
         with serving(tmp_path, "--bundle", str(folder), "--reload-seconds", "0") as process:
@@ -164,9 +165,17 @@ class TestModels:
             process.signal(signal.SIGHUP)
             await until_loaded(process, "model_refused")
 
-            shutil.rmtree(folder)
+            shutil.copy(folder / "3" / "decoder.onnx", folder / "5")
+            weights = folder / "5" / WEIGHTS
+            weights.write_bytes(b"\xff" * weights.stat().st_size)
+            bundle.write_manifest(folder / "5", renamed(bundle.load(folder / "3").manifest, "tiny@5"))
             process.signal(signal.SIGHUP)
             await until_loaded(process, "model_refused", 2)
+            assert "the model computes what is not a number" in process.log
+
+            shutil.rmtree(folder)
+            process.signal(signal.SIGHUP)
+            await until_loaded(process, "model_refused", 3)
 
             async with busy(process.port) as load:
                 await asyncio.sleep(0.2)

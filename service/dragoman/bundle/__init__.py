@@ -4,18 +4,16 @@ from dragoman.bundle.loading import (
     CARD,
     DECODER,
     ENCODER,
-    FORMAT_VERSION,
     MANIFEST,
     REQUIRED,
     TOKENIZER,
     WEIGHTS,
-    AlignmentHead,
     Bundle,
-    Manifest,
     load,
     sha256,
     write_manifest,
 )
+from dragoman.bundle.manifest import FORMAT_VERSION, AlignmentHead, KnownAnswer, Manifest
 
 __all__ = [
     "CARD",
@@ -28,6 +26,7 @@ __all__ = [
     "WEIGHTS",
     "AlignmentHead",
     "Bundle",
+    "KnownAnswer",
     "Manifest",
     "load",
     "sha256",

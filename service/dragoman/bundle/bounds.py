@@ -15,6 +15,7 @@ MAX_PARAMETERS = 10**12
 MAX_NAME = 128  # characters: names are labels of metrics and stand in the log of every call
 MAX_PAIRS = 10_000
 MAX_FILES = 64
+MAX_ANSWERS, MAX_ANSWER_TOKENS = 64, 256
 
 
 def check_bounds(manifest: dict[str, Any]) -> None:
@@ -42,3 +43,13 @@ def _bounds(manifest: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
     for pair in manifest["pairs"]:
         yield f"characters of the pair {pair[0][:20]}-{pair[1][:20]}", max(map(len, pair)), MAX_NAME
     yield "files", len(manifest["files"]), MAX_FILES
+    yield from _answer_bounds(manifest.get("known_answers", []), shape)
+
+
+def _answer_bounds(answers: list[dict[str, Any]], shape: dict[str, int]) -> Iterator[tuple[str, int, int]]:
+    yield "known_answers", len(answers), MAX_ANSWERS
+    for number, answer in enumerate(answers):
+        for side in ("source", "target"):
+            name = f"known_answers[{number}].{side}"
+            yield f"tokens of {name}", len(answer[side]), min(MAX_ANSWER_TOKENS, shape["max_positions"])
+            yield f"a token of {name}", max(answer[side]), shape["vocabulary"] - 1

@@ -1,4 +1,4 @@
-"""`dragoman check`: whether a bundle is complete and unaltered."""
+"""`dragoman check`: whether a bundle is complete, unaltered, and still the model that was exported."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from dragoman import bundle
+from dragoman.registry.loading import open_engine
 from dragoman.registry.repository import bundle_folders
 
 
@@ -15,8 +16,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check each bundle and print what it is."""
+    """Check each bundle as a server does before it serves it, and print what it is."""
     for folder in bundle_folders(arguments.bundle):
         checked = bundle.load(folder)
-        pairs = ", ".join(f"{source}->{target}" for source, target in checked.manifest.pairs)
-        print(f"{checked.full_name}: {checked.manifest.precision}, {pairs}, complete and unaltered")
+        open_engine(checked, num_runners=1, threads=1)
+        manifest = checked.manifest
+        pairs = ", ".join(f"{source}->{target}" for source, target in manifest.pairs)
+        known = len(manifest.known_answers) or "none"
+        print(
+            f"{checked.full_name}: {manifest.precision}, {pairs}, complete and unaltered; known answers: {known}"
+        )

@@ -16,9 +16,10 @@ from dragoman import bundle
 from dragoman.batching.decode_pool import DecodePool
 from dragoman.bundle import Bundle
 from dragoman.config import Settings
+from dragoman.engine import known_answers
 from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.processors import cpu_limit, kernel_set, usable_threads
-from dragoman.engine.sessions import Sessions, open_sessions
+from dragoman.engine.sessions import open_sessions
 from dragoman.errors import BundleError, ConfigError
 from dragoman.observability.metrics import Metrics
 from dragoman.registry.model_registry import LoadedModel, ModelRegistry, queue_limits
@@ -67,13 +68,12 @@ def load(registry: ModelRegistry, checked: Bundle) -> LoadedModel:
     """
     began = time.monotonic()
     settings, metrics = registry.settings, registry.metrics
-    tokenizer = _tokenizer(checked)
     positions = checked.manifest.shape["max_positions"]
     if settings.max_sentence_tokens > positions:
         raise ConfigError(f"max_sentence_tokens={settings.max_sentence_tokens}: the model has {positions}")
-    sessions = open_sessions(checked, registry.threads)
+    tokenizer, runners = open_engine(checked, registry.num_workers, registry.threads)
     pool = DecodePool(
-        [_runner(sessions, checked) for _ in range(registry.num_workers)],
+        runners,
         queue_limits(settings),
         metrics.of_one_engine(),
         max_running=settings.max_running_sentences,
@@ -88,11 +88,21 @@ def load(registry: ModelRegistry, checked: Bundle) -> LoadedModel:
     return LoadedModel(checked, translator, pool, time.time(), time.monotonic() - began)
 
 
-def _runner(sessions: Sessions, checked: Bundle) -> ModelRunner:
-    """Return the decoder rows of one worker, warmed up."""
-    runner = ModelRunner(sessions, checked.manifest.shape)
-    runner.warm_up()
-    return runner
+def open_engine(checked: Bundle, num_runners: int, threads: int) -> tuple[Tokenizer, list[ModelRunner]]:
+    """Open what a bundle holds, and check that it is a model: warmed up, it gives the answers that are known of it.
+
+    Args:
+        threads: Of each runner.
+
+    Raises:
+        BundleError: It cannot run, or does not answer as it did when it was exported.
+    """
+    tokenizer, sessions = _tokenizer(checked), open_sessions(checked, threads)
+    runners = [ModelRunner(sessions, checked.manifest.shape) for _ in range(num_runners)]
+    for runner in runners:
+        runner.warm_up()
+    known_answers.check(runners[0], checked)
+    return tokenizer, runners
 
 
 def _tokenizer(checked: Bundle) -> Tokenizer:

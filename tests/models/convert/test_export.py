@@ -21,6 +21,7 @@ from dragoman import bundle
 from dragoman.bundle import Bundle
 from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import open_sessions
+from dragoman.registry.loading import open_engine
 from dragoman.text.tokenizer import BOS_ID, EOS_ID
 from models.convert.export import add_results, averaged_network, exchange, trained_pairs
 from models.convert.quantization import LARGEST_WEIGHT
@@ -142,6 +143,8 @@ def test_the_manifest_says_it_all(exported: dict[str, Bundle], state: dict[str, 
         assert state["config"] == manifest.training["config"]
         assert sum(value.numel() for value in state["weights"].values()) == manifest.num_parameters
         assert bundle.REQUIRED == set(manifest.files)
+        assert 2 * len(manifest.pairs) == len(manifest.known_answers)
+        open_engine(written, num_runners=1, threads=1)  # which gives them
         assert "toy@7" in written.path(bundle.CARD).read_text()
 
 
