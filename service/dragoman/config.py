@@ -38,7 +38,9 @@ ANY_QUEUE = {"max_queued_sentences": NO_LIMIT, "max_queued_tokens": NO_LIMIT}
 OPEN = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca", "api_key_file"), "") | {
     "health_port": "-1"
 }
-DEFAULT_BUNDLE = Path(__file__).resolve().parents[2] / "models" / "bundles" / "default"
+_HERE_INSTALLED = Path(__file__).resolve().parent / "bundles" / "default"  # in a wheel
+_HERE_IN_CHECKOUT = Path(__file__).resolve().parents[2] / "models" / "bundles" / "default"  # and in the image
+DEFAULT_BUNDLE = _HERE_INSTALLED if _HERE_INSTALLED.exists() else _HERE_IN_CHECKOUT
 
 
 def _setting(
