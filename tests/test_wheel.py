@@ -49,17 +49,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def installed(wheel: Path, folder: Path) -> Path:
     """Install a wheel and its dependencies into an empty environment; return the folder of its programs."""
     venv.create(folder, with_pip=False, symlinks=True)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        folder / "bin" / "python",
-        "install",
-        "--quiet",
-        "--no-compile",
-    ]
-    run(*pip, "--constraint", ROOT / "constraints.txt", wheel, cwd=folder)
+    python = folder / "bin" / "python"
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    run(*pip, "--no-compile", "--constraint", ROOT / "constraints.txt", wheel, cwd=folder)
     return folder / "bin"
 
 
