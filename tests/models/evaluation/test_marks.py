@@ -5,7 +5,7 @@ import pytest
 from dragoman.text.tokenizer import PLACEHOLDERS, TERM_BEGIN, TERM_END
 from models.evaluation.marks import Term, given, is_kept, main, with_placeholders
 
-FIRST, SECOND = PLACEHOLDERS[:2]
+FIRST, SECOND = PLACEHOLDERS[0], PLACEHOLDERS[1]
 
 
 @pytest.mark.parametrize(
