@@ -71,7 +71,7 @@ def renewed(document: str, card: str) -> str:
 
 def _measured(row: str) -> str:
     """Return what a row of figures is about, or nothing."""
-    found = re.match(r"\| [\w-]+ \| [a-z]{2}-[a-z]{2} \|", row)
+    found = re.match(r"\| [\w-]+ \| (?:[a-z]{2}-[a-z]{2}|both) \|", row)
     return found[0] if found else ""
 
 
@@ -100,7 +100,10 @@ def _alignment(measured: dict[str, Any]) -> list[str]:
         for name, directions in measured.items()
         for direction, rate in directions.items()
     ]
-    said = "Alignment error rate of the links against people's, less is better, with its 95 % bootstrap interval."
+    said = (
+        "Alignment error rate of the links against people's, less is better, with its 95 % bootstrap interval: in each "
+        "direction, as translations have them, and by the mean of both, as `Align` links a given pair."
+    )
     return ["## Links", "", said, "", "| set | direction | AER | 95 % |", "|---|---|--:|--:|", *rows, ""]
 
 
