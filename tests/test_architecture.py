@@ -24,6 +24,7 @@ RUN_THE_SERVING_PATH = {
     "aer",
     "behaviour",
     "bleu",
+    "marks",
     "distill",
     "export",
     "finetune_evaluation",
