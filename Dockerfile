@@ -2,6 +2,7 @@
 # It starts without a network, as a user without a name, on a root that cannot be written to.
 #
 #   docker build -t dragoman .
+#   make image BASE_IMAGE=python:3.12-slim@sha256:...    to release: the base by its digest, which a tag is not
 #
 # No HEALTHCHECK: Kubernetes asks grpc.health.v1 itself (deploy/base), and other platforms do not agree on one.
 ARG BASE_IMAGE=python:3.12-slim
@@ -11,15 +12,14 @@ FROM ${BASE_IMAGE} AS build
 ARG PIP_NO_INDEX
 ARG PIP_FIND_LINKS
 WORKDIR /srv/dragoman
-COPY pyproject.toml constraints.txt ./
-# The dependencies first: they change seldom, so that this layer is kept. Wheels only, so nothing is compiled here.
-# pip has done its work then, and a server has no use for it.
+COPY requirements/serve.txt ./
+# The dependencies first: they change seldom, so that this layer is kept. Only files of known hashes, and only wheels, so
+# nothing is compiled here. pip has done its work then, and a server has no use for it.
 RUN python3 -m venv /opt/dragoman \
- && python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['otel'], sep='\n')" > requirements.txt \
- && /opt/dragoman/bin/pip install --no-cache-dir --only-binary :all: -c constraints.txt -r requirements.txt \
+ && /opt/dragoman/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r serve.txt \
  && /opt/dragoman/bin/pip check \
  && /opt/dragoman/bin/python -m pip uninstall --yes pip setuptools \
- && rm pyproject.toml constraints.txt requirements.txt
+ && rm serve.txt
 COPY LICENSE ./
 COPY models/bundles/default models/bundles/default
 COPY service service
@@ -27,12 +27,14 @@ COPY service service
 RUN /opt/dragoman/bin/python -m compileall -q service
 
 FROM ${BASE_IMAGE}
+ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="dragoman" \
       org.opencontainers.image.description="Translation between English, Spanish and French over gRPC" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/dragoman /opt/dragoman
 COPY --from=build /srv/dragoman /srv/dragoman

@@ -2,18 +2,19 @@
 #
 #   make PYTHON=python3.12 ...     another interpreter
 #   make PIP_FLAGS="..." ...       further options of pip install (an index, say)
+#   make TORCH="..." ...           another build of torch ("torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu", say)
 #   make train ARGS="..."          further options of the program behind a verb
 
 PYTHON    ?= python3
 PIP_FLAGS ?=
+TORCH     ?= torch==2.13.0
 ARGS      ?=
 CONFIG    ?= models/configs/tiny.toml
 
 SERVING  := .venv
 DEV      := .venv-dev
 BIN      := $(DEV)/bin
-PIP      := python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-PINS     := pyproject.toml constraints.txt
+VERSION  := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/dragoman/__init__.py)
 PROTO    := protos/dragoman/v1/translation.proto
 WEIGHTS  := models/checkpoints/tiny.safetensors
 EMBLEM   := "The agreement on the European Economic Area was signed in August 1992."
@@ -21,7 +22,7 @@ FROZEN   := protos/descriptor_set.binpb
 PROTOC   := $(BIN)/python -m grpc_tools.protoc -Iprotos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test check check-stubs train export evaluate parity release bench drills protos freeze rules clean
+.PHONY: help setup serve demo test check check-stubs train export evaluate parity release bench drills protos freeze lock sbom image rules clean
 
 help:  ## list the verbs
 	@echo "Usage: make VERB"
@@ -102,6 +103,33 @@ freeze: $(DEV)/.installed  ## after a compatible addition: make it part of the f
 	$(BIN)/buf breaking --against $(FROZEN)
 	$(BIN)/buf build --exclude-source-info -o $(FROZEN)
 
+## Releases
+
+# torch has its own files for each accelerator: see requirements/accelerators.txt.
+LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--constraint constraints.txt --excludes requirements/accelerators.txt --no-emit-package torch --custom-compile-command 'make lock'
+DIST       := dist
+DOCKER     ?= docker
+BASE_IMAGE ?=
+
+lock: $(DEV)/.installed  ## find the hashes of all that is installed: requirements/*.txt
+	$(LOCK) requirements/build.in -o requirements/build.txt
+	$(LOCK) pyproject.toml --extra otel -o requirements/serve.txt
+	$(LOCK) pyproject.toml --extra otel --extra train --extra dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra otel --extra train --extra dev --extra bench -o requirements/bench.txt
+
+sbom: $(DEV)/.installed  ## write a bill of materials of what the image installs, in CycloneDX: dist/*.cdx.json
+	mkdir -p $(DIST)
+	$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements requirements/serve.txt --pyproject pyproject.toml \
+	--mc-type application --output-reproducible --output-file $(DIST)/dragoman-$(VERSION).cdx.json
+
+image: $(DEV)/.installed  ## build the image to release, on a base named by digest (BASE_IMAGE=python:3.12-slim@sha256:...)
+	@echo "$(BASE_IMAGE)" | grep -Eq '@sha256:[0-9a-f]{64}$$' || \
+	{ echo "usage: make image BASE_IMAGE=NAME@sha256:DIGEST; a tag may be another image tomorrow" >&2; exit 2; }
+	$(MAKE) --no-print-directory sbom
+	$(DOCKER) build --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) \
+	--build-arg REVISION=$$(git rev-parse HEAD) --tag dragoman:$(VERSION) .
+
 ## Deployment
 
 RULES := deploy/monitoring/rules
@@ -118,18 +146,26 @@ clean:  ## remove caches and build outputs; environments and models stay
 
 ## Environments, made again when the requirements change
 
+# Nothing is installed that the locks do not know, torch aside.
+PIP      := python -m pip install --quiet --disable-pip-version-check
+HASHED   := $(PIP) --require-hashes -r requirements/build.txt
+IN_PLACE := $(PIP) --no-deps --no-build-isolation -e .
+
 $(SERVING)/bin/python $(DEV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python >= 3.11 is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(dir $(@D))
 
-$(SERVING)/.installed: $(PINS) | $(SERVING)/bin/python
-	$(SERVING)/bin/$(PIP) $(PIP_FLAGS) -e .
+$(SERVING)/.installed: pyproject.toml requirements/build.txt requirements/serve.txt | $(SERVING)/bin/python
+	$(SERVING)/bin/$(HASHED) $(PIP_FLAGS) -r requirements/serve.txt
+	$(SERVING)/bin/$(IN_PLACE)
 	@touch $@
 
-$(DEV)/.installed: $(PINS) | $(DEV)/bin/python
-	$(BIN)/$(PIP) $(PIP_FLAGS) torch==2.13.0 -e '.[train,otel,dev]'
+$(DEV)/.installed: pyproject.toml requirements/build.txt requirements/dev.txt | $(DEV)/bin/python
+	$(BIN)/$(HASHED) $(PIP_FLAGS) -r requirements/dev.txt
+	$(BIN)/$(PIP) $(PIP_FLAGS) -c constraints.txt $(TORCH)
+	$(BIN)/$(IN_PLACE)
 	@touch $@
 
-$(DEV)/.installed-bench: $(DEV)/.installed
-	$(BIN)/$(PIP) $(PIP_FLAGS) torch==2.13.0 -e '.[train,otel,dev,bench]'
+$(DEV)/.installed-bench: $(DEV)/.installed requirements/bench.txt
+	$(BIN)/$(HASHED) $(PIP_FLAGS) -r requirements/bench.txt
 	@touch $@

@@ -42,8 +42,12 @@ def test_context_holds_what_is_copied() -> None:
 
     sources = {source for line in copied for source in line.split()}
 
-    assert sources == {line[1:] for line in ignore if line.startswith("!")} - {"models", "models/bundles"}
-    assert {"*", "models/*", "models/bundles/*"} <= set(ignore)
+    assert sources == {line[1:] for line in ignore if line.startswith("!")} - {
+        "models",
+        "models/bundles",
+        "requirements",
+    }
+    assert {"*", "models/*", "models/bundles/*", "requirements/*"} <= set(ignore)
 
 
 def test_sends_nothing_home() -> None:

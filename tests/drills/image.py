@@ -7,7 +7,6 @@ network. Needs root, and some minutes.
 import json
 import subprocess
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,12 +88,10 @@ def make_base(folder: Path) -> Path:
 
 def fetch_wheels(folder: Path, python: str) -> Path:
     """Fetch what the image installs, for the Python of the base."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     wheels = folder / "wheels"
     run([
         sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--python-version", python,
-        "--dest", str(wheels), "--constraint", "constraints.txt", *project["dependencies"],
-        *project["optional-dependencies"]["otel"],
+        "--dest", str(wheels), "--require-hashes", "--requirement", "requirements/serve.txt",
     ])  # fmt: skip
     return wheels
 
