@@ -30,8 +30,9 @@ from dragoman.text.sentences import split_sentences
 from dragoman.text.token_estimate import TokenCountEstimator
 from dragoman.text.tokenizer import Tokenizer
 from dragoman.text.words import find_addresses, split_words
-from dragoman.translation.postprocessing import Postprocessor, TextAssembler
+from dragoman.translation.postprocessing import Postprocessor
 from dragoman.translation.quality_flags import quality_flags
+from dragoman.translation.text_assembler import TextAssembler
 from dragoman.types import Finish, Options, Times, Translation
 from dragoman.v1 import translation_pb2 as pb
 from tests.shapes import shapes, text

@@ -23,6 +23,7 @@ from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import open_sessions
 from dragoman.errors import StartupError
 from dragoman.text.normalize import normalize
+from dragoman.text.preprocessing import target_token_limit
 from dragoman.text.tokenizer import BOS_ID, EOS_ID, Tokenizer
 from models.convert.export import averaged_network, export
 from models.corpora.packing import DataError, open_tokenizer
@@ -30,7 +31,7 @@ from models.evaluation.bleu import evaluate
 from models.network.transformer import Transformer
 from models.paths import PUBLISHED, data_folder, tokenizer_path
 from models.training import checkpoint
-from models.training.validation import DIRECTIONS, greedy, max_target_tokens, read_set
+from models.training.validation import DIRECTIONS, greedy, read_set
 
 SENTENCES, LARGEST_LOSS = 500, 0.3
 ROWS = 25
@@ -71,7 +72,7 @@ def same_tokens(network: Transformer, runner: ModelRunner, sentences: list[list[
     same = 0
     for start in track(range(0, len(sentences), ROWS), "torch and ONNX", console=Console(stderr=True)):
         batch = sentences[start : start + ROWS]
-        limits = [max_target_tokens(len(source)) for source in batch]
+        limits = [target_token_limit(len(source)) for source in batch]
         expected = [ids[:limit] for ids, limit in zip(greedy(network, batch), limits, strict=True)]
         found = engine_greedy(runner, batch, limits)
         same += sum(a == b for a, b in zip(expected, found, strict=True))

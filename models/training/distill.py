@@ -29,9 +29,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dragoman import config
 from dragoman.batching.decode_request import DecodeRequest
 from dragoman.bundle import TOKENIZER
+from dragoman.bundle.padding import max_unpadded
 from dragoman.errors import StartupError
 from dragoman.registry.loading import build
 from dragoman.text.normalize import normalize
+from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, target_token_limit
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from dragoman.types import MAX_BEAM_SIZE, Finish, Search
 from models.corpora.packing import MAX_TOKENS, DataError, read_pairs, shards
@@ -50,7 +52,9 @@ class Teacher:
         self._registry, _ = build(config.read(flags, os.environ))
         self.bundle = self._registry.bundle
         self._tokenizer = Tokenizer.from_file(self.bundle.path(TOKENIZER))
-        self._max_pieces = min(MAX_TOKENS, self.bundle.manifest.max_target_tokens // 8 * 8 - 2)
+        self._max_pieces = min(
+            MAX_TOKENS, max_unpadded(self.bundle.manifest.max_target_tokens) - NUM_SPECIAL_TOKENS
+        )
         self.search = Search(beam_size)
 
     def close(self) -> None:
@@ -62,7 +66,7 @@ class Teacher:
         tag = self._tokenizer.tag_id(target)
         requests = [
             DecodeRequest(
-                [tag, *ids, EOS_ID], max_tokens=min(2 * len(ids) + 10, self.bundle.manifest.max_target_tokens),
+                [tag, *ids, EOS_ID], max_tokens=min(target_token_limit(len(ids) + NUM_SPECIAL_TOKENS), self.bundle.manifest.max_target_tokens),
                 shift=0, wants_attention=False, search=self.search,
             ) if 0 < len(ids) <= self._max_pieces else None
             for ids in self._tokenizer.encode_batch(texts)

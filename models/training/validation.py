@@ -14,7 +14,9 @@ import sacrebleu
 import torch
 from torch import Tensor
 
+from dragoman.bundle.padding import max_unpadded
 from dragoman.text.normalize import normalize
+from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, target_token_limit
 from dragoman.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, Tokenizer
 from models.corpora.batches import collate
 from models.corpora.packing import DataError
@@ -120,7 +122,7 @@ def translate(network: Transformer, tokenizer: Tokenizer, sources: list[str], ta
 
 def _encode(network: Transformer, tokenizer: Tokenizer, texts: list[str], target: str) -> list[list[int]]:
     ids = tokenizer.encode_batch([normalize(text) for text in texts])
-    max_pieces = network.shape.max_positions // 8 * 8 - 2  # with tag and end, padded
+    max_pieces = max_unpadded(network.shape.max_positions) - NUM_SPECIAL_TOKENS
     return [[tokenizer.tag_id(target), *row[:max_pieces], EOS_ID] for row in ids]
 
 
@@ -140,7 +142,7 @@ def greedy(network: Transformer, sources: list[list[int]], max_tokens: int | Non
     device = network.embedding.weight.device
     batch = collate(sources, [[]] * len(sources))
     memory, mask = network.encode(torch.from_numpy(batch.source).to(device))
-    limit = min(max_tokens or max_target_tokens(max(map(len, sources))), network.shape.max_positions)
+    limit = min(max_tokens or target_token_limit(max(map(len, sources))), network.shape.max_positions)
     ids = torch.full((len(sources), 1), BOS_ID, device=device)  # (B, T)
     done = torch.zeros(len(sources), dtype=torch.bool, device=device)
     for _ in range(limit):
@@ -152,8 +154,3 @@ def greedy(network: Transformer, sources: list[list[int]], max_tokens: int | Non
             break
     rows = ids[:, 1:].tolist()
     return [row[: row.index(EOS_ID)] if EOS_ID in row else [i for i in row if i != PAD_ID] for row in rows]
-
-
-def max_target_tokens(source_tokens: int) -> int:
-    """Return how long a translation may become: generous for short sentences, twice the source for long."""
-    return 2 * source_tokens + 10

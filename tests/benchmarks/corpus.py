@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from dragoman.text.normalize import normalize
+from dragoman.text.preprocessing import target_token_limit
 from dragoman.text.sentences import split_sentences
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from models.paths import data_folder
@@ -67,7 +68,7 @@ def encode(given: list[Text], tokenizer: Tokenizer) -> list[Sentence]:
         [tokenizer.tag_id(one.target), *ids[: MAX_SOURCE_TOKENS - 2], EOS_ID]
         for one, ids in zip(given, encoded, strict=True)
     ]
-    return [Sentence(ids, 2 * len(ids) + 10) for ids in found]
+    return [Sentence(ids, target_token_limit(len(ids))) for ids in found]
 
 
 @cache

@@ -24,7 +24,7 @@ import grpc
 
 from dragoman import bundle
 from dragoman.config import DEFAULT_BUNDLE
-from dragoman.text.preprocessing import PreparedSentence, Preprocessor
+from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, PreparedSentence, Preprocessor, target_token_limit
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from dragoman.v1 import translation_pb2 as pb
 from dragoman.v1.translation_pb2_grpc import (
@@ -84,7 +84,7 @@ class Service(TranslationServiceServicer):
         split = [self._preprocessor.split(text, language, with_spans=False) for text in request.contents]
         tag = self._tokenizer.tag_id(request.target_language_code)
         given = [
-            Sentence([tag, *one.tokens, EOS_ID], 2 * (len(one.tokens) + 2) + 10)
+            Sentence([tag, *one.tokens, EOS_ID], target_token_limit(len(one.tokens) + NUM_SPECIAL_TOKENS))
             for sentences in split
             for one in sentences
         ]

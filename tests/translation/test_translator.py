@@ -18,9 +18,10 @@ from dragoman.observability.metrics import Metrics
 from dragoman.text.normalize import normalize
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import Tokenizer
-from dragoman.translation.postprocessing import Part
 from dragoman.translation.quality_flags import quality_flags
+from dragoman.translation.text_assembler import Part
 from dragoman.translation.translator import Translator
+from dragoman.translation.usage import Usage
 from dragoman.types import (
     Finish,
     Flag,
@@ -307,7 +308,7 @@ async def test_long_checks_hold_nobody_up(
         threads.append(threading.get_ident())
         return quality_flags(source, target)
 
-    monkeypatch.setattr("dragoman.translation.postprocessing.quality_flags", noted)
+    monkeypatch.setattr("dragoman.translation.text_assembler.quality_flags", noted)
 
     if is_streamed:
         assert [part async for part in translator.stream("word " * words, PLAIN)]
@@ -444,13 +445,10 @@ async def test_others_go_on_while_a_call_is_put_together(
             turns += 1
             await asyncio.sleep(0)
 
-    counted = Translator._counted
-
-    def noting(self: Translator, part: Part, options: Options) -> Part:
+    def noting(self: Usage, text: str, options: Options) -> None:
         seen.append(turns)
-        return counted(self, part, options)
 
-    monkeypatch.setattr(Translator, "_counted", noting)
+    monkeypatch.setattr(Usage, "count_text", noting)
     waiting = asyncio.create_task(other())
     await translator.translate(["One."] * 5, PLAIN)
     waiting.cancel()

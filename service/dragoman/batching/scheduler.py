@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from dragoman.batching.decode_request import DecodeRequest
 from dragoman.batching.search import Hypothesis
 from dragoman.batching.waiting_queue import WaitingQueue
+from dragoman.bundle.padding import padded
 from dragoman.engine.cache import close_gaps
-from dragoman.engine.model_runner import Step, padded
+from dragoman.engine.model_runner import Step
 
 
 @dataclass

@@ -21,6 +21,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from dragoman.bundle.padding import MULTIPLE, padded
 from dragoman.engine.cache import ROWS, Cache, Float, Kept, close_gaps
 from dragoman.engine.sessions import Binding, Sessions
 from dragoman.text.tokenizer import PAD_ID
@@ -28,7 +29,6 @@ from dragoman.text.tokenizer import PAD_ID
 Int = npt.NDArray[np.int64]
 ShortInt = npt.NDArray[np.int32]
 NOTHING = np.zeros(0, np.float32)
-MULTIPLE = 8
 MAX_BINDINGS = 256  # kept: of as many numbers of rows, and of best pieces
 MAX_GROUP_TOKENS = 256  # of one pass through the encoder: more leave the processor's caches
 
@@ -77,11 +77,6 @@ class Bound:
     binding: Binding
     read: list[npt.NDArray[np.generic]]
     written: tuple[Float, Int, Float, Float]
-
-
-def padded(length: int) -> int:
-    """Round a length up to what the graphs are run with."""
-    return -(-length // MULTIPLE) * MULTIPLE
 
 
 class ModelRunner:

@@ -24,7 +24,7 @@ from dragoman.rpc.handlers import Call
 from dragoman.rpc.reply_writer import Send
 from dragoman.rpc.validation import Validator
 from dragoman.security.guard import Charge
-from dragoman.translation.postprocessing import Part
+from dragoman.translation.text_assembler import Part
 from dragoman.translation.translator import Translator
 from dragoman.types import Options, TranslatedSentence
 from dragoman.v1 import translation_pb2 as pb

@@ -1,4 +1,4 @@
-"""A text's way in: sentences that the model can take, as pieces, and the way back from them."""
+"""Preprocessing: a text becomes sentences that the model can take, as tokens with the way back to the text."""
 
 from __future__ import annotations
 
@@ -10,37 +10,64 @@ from dragoman.text.sentences import split_sentences, split_to_fit
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import Tokenizer
 
-TOGETHER = 20_000  # code points that are cut together
-NUM_SPECIAL_TOKENS = 2  # tag and end, around the pieces of every source
+BATCH_CODE_POINTS = 20_000  # of texts that are split together
+NUM_SPECIAL_TOKENS = 2  # tag and end, around the tokens of every source
+
+
+def target_token_limit(num_source_tokens: int) -> int:
+    """Return how many tokens a translation may have, unless the caller says so; generous for short sources.
+
+    Args:
+        num_source_tokens: Special tokens included.
+
+    >>> target_token_limit(7)
+    24
+    """
+    return 2 * num_source_tokens + 10
 
 
 @dataclass(frozen=True)
 class PreparedSentence:
-    """A sentence on its way in: pieces, and the way from them back to the caller's text."""
+    """A sentence as the model reads it, and the way back from its tokens to the caller's text.
+
+    Attributes:
+        span: Where it stands in the text.
+        text: As the caller wrote it.
+        tokens: Of its normalised form, special tokens left out.
+        token_spans: Of each token, into `text`; empty if nobody needs them.
+        num_parts: How many parts the sentence was split into; only its first part says so.
+    """
 
     span: Span
     text: str
     tokens: list[int]
-    token_spans: list[Span]  # into `text`; none if nobody asked for them
-    num_parts: int = 1  # of an over-long sentence, whose first part this is
+    token_spans: list[Span]
+    num_parts: int = 1
 
 
 class Preprocessor:
-    """Cuts texts for one model."""
+    """Splits texts into sentences of the length that one model takes."""
 
     def __init__(self, tokenizer: Tokenizer, max_sentence_tokens: int) -> None:
-        self._tokenizer, self._max_tokens = tokenizer, max_sentence_tokens - NUM_SPECIAL_TOKENS
+        self._tokenizer = tokenizer
+        self._max_tokens = max_sentence_tokens - NUM_SPECIAL_TOKENS
+
+    def split_all(
+        self, texts: Sequence[str], language: str, *, with_spans: bool
+    ) -> list[list[PreparedSentence]]:
+        """Split some texts into sentences."""
+        return [self.split(text, language, with_spans=with_spans) for text in texts]
 
     def split(self, text: str, language: str, *, with_spans: bool) -> list[PreparedSentence]:
-        """Cut a text into sentences that the model can take."""
+        """Split a text into sentences; one that is too long for the model comes in several parts."""
         prepared: list[PreparedSentence] = []
-        for whole in split_sentences(text, language):
-            one = self.prepare(text, whole, with_spans=with_spans)
-            if len(one.tokens) <= self._max_tokens:
-                prepared += [one] if one.tokens else []  # one of invisible characters has none
+        for span in split_sentences(text, language):
+            sentence = self.prepare(text, span, with_spans=with_spans)
+            if len(sentence.tokens) <= self._max_tokens:
+                prepared += [sentence] if sentence.tokens else []  # invisible characters have no tokens
                 continue
-            spans = split_to_fit(text, whole, self._fits)
-            parts = [self.prepare(text, span, with_spans=with_spans) for span in spans]
+            spans = split_to_fit(text, span, self._fits)
+            parts = [self.prepare(text, part, with_spans=with_spans) for part in spans]
             parts = [part for part in parts if part.tokens]
             prepared += [replace(parts[0], num_parts=len(parts)), *parts[1:]]
         return prepared
@@ -49,7 +76,7 @@ class Preprocessor:
         return len(self._tokenizer.encode_ids(normalize(text))) <= self._max_tokens
 
     def prepare(self, text: str, span: Span, *, with_spans: bool = True) -> PreparedSentence:
-        """Normalise one sentence and cut it into pieces, keeping the way back if it is wanted."""
+        """Normalise and tokenize one sentence, with the span of each token if it is wanted."""
         sentence = span.of(text)
         if not with_spans:
             return PreparedSentence(span, sentence, self._tokenizer.encode_ids(normalize(sentence)), [])
@@ -61,10 +88,10 @@ class Preprocessor:
 
 
 def batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the texts in order, some together: a call that is given up may still cost one batch."""
+    """Yield the texts in order, some together: an abandoned call costs at most the batch in work."""
     batch: list[str] = []
     for text in texts:
-        if batch and sum(map(len, batch)) + len(text) > TOGETHER:
+        if batch and sum(map(len, batch)) + len(text) > BATCH_CODE_POINTS:
             yield batch
             batch = []
         batch.append(text)

@@ -26,6 +26,10 @@ class Span(NamedTuple):
         """
         return text[self.start : self.end]
 
+    def moved(self, offset: int) -> "Span":
+        """Return the span that lies `offset` code points further on."""
+        return Span(self.start + offset, self.end + offset)
+
 
 def trim(text: str, start: int, end: int) -> Span:
     """Shrink a range until it begins and ends on a character that is not white."""

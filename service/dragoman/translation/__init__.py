@@ -1,1 +1,1 @@
-"""The path of a text: sentences in, translated text with its words, links and flags out."""
+"""Translation of texts: sentences in, translated text with its words, links and quality flags out."""

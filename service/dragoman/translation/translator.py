@@ -1,47 +1,43 @@
-"""Text in, text out: the whole path of a sentence.
+"""The translator: the path of a text from splitting to the finished translation.
 
-    split -> normalise -> pieces -> (loop: encode, decode) -> text -> words and links -> put back
+    split -> normalise -> tokenize -> (pool: encode, decode) -> detokenize -> words, links, flags -> reassemble
 
-White space between sentences is never touched; every offset points into the texts that the caller gave
-and gets. Knows nothing of gRPC.
+White space between sentences is never touched. Every offset points into the text that the caller sent or receives.
+Nothing here knows gRPC.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from functools import partial
 from itertools import islice
-from typing import TypeVar
-from weakref import WeakValueDictionary
 
 from dragoman.batching import stages
 from dragoman.batching.decode_pool import DecodePool
 from dragoman.batching.decode_request import DecodeRequest, DecodeResult
 from dragoman.batching.results import results_of
 from dragoman.bundle import Bundle
-from dragoman.errors import InvalidRequest, OverLimit, QueueFull
 from dragoman.observability import tracing
 from dragoman.observability.metrics import Metrics
-from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, PreparedSentence, Preprocessor, batches
+from dragoman.text.preprocessing import PreparedSentence, Preprocessor, batches
 from dragoman.text.spans import Span
-from dragoman.text.token_estimate import TokenCountEstimator
-from dragoman.text.tokenizer import EOS_ID, Decoded, Tokenizer
-from dragoman.text.words import split_words
-from dragoman.translation.postprocessing import Part, Postprocessor, TextAssembler, unlinked
+from dragoman.text.tokenizer import Decoded, Tokenizer
+from dragoman.translation import given_pair, target_prefix
+from dragoman.translation.admission import EarlyAdmission
+from dragoman.translation.decode_requests import DecodeRequests, hold_attention
+from dragoman.translation.offload import offload
+from dragoman.translation.postprocessing import Postprocessor
+from dragoman.translation.streamed_decoding import MAX_AT_ONCE, StreamedDecoding
+from dragoman.translation.text_assembler import Part, TextAssembler
+from dragoman.translation.usage import Usage
 from dragoman.types import Options, TranslatedSentence, Translation
-
-T = TypeVar("T")
-_NUMBER_BYTES = 4  # of attention, in float32
-SHORT = 1000  # code points that are cut so fast that another thread is not worth its cost
-CHUNK = 32  # sentences of a streamed text that are queued together
 
 
 class Translator:
-    """Translates and aligns texts by means of one running loop."""
+    """Translates and aligns texts with the decode pool of one model."""
 
     def __init__(
         self,
@@ -52,259 +48,135 @@ class Translator:
         *,
         max_sentence_tokens: int,
     ) -> None:
-        self._tokenizer, self._pool, self._metrics = tokenizer, pool, metrics
-        self._shift = bundle.manifest.alignment.shift
-        self._max_source_tokens = max_sentence_tokens
+        self._pool = pool
+        self._metrics = metrics
+        self._limits = given_pair.Limits(max_sentence_tokens, bundle.manifest.max_target_tokens)
         self._preprocessor = Preprocessor(tokenizer, max_sentence_tokens)
+        self._requests = DecodeRequests(bundle, tokenizer)
+        self._admission = EarlyAdmission(pool, self._requests, max_sentence_tokens)
+        self._streamed = StreamedDecoding(pool)
         self._postprocessor = Postprocessor(tokenizer, bundle.manifest.alignment)
-        self._max_target_tokens = bundle.manifest.max_target_tokens
-        self._estimate = TokenCountEstimator()
-        # Of streamed texts that wait for room; gone with the last that waits.
-        self._turns: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
+        self._usage = Usage(metrics)
+
+    def check(self, texts: Sequence[str], options: Options) -> None:
+        """Refuse texts at once that would hardly be done in time; raises as `EarlyAdmission.check` does."""
+        self._admission.check(texts, options)
 
     async def translate(
         self, texts: Sequence[str], options: Options, places: Sequence[int] | None = None
     ) -> list[Translation]:
-        """Translate some texts together; the reply keeps their order.
+        """Translate some texts together, in their order.
 
         Args:
-            places: Where they stand in the request, for errors; one after the other if not given.
+            places: Where they stand in the request, for errors; by default one after the other.
 
         Raises:
-            InvalidRequest: There is a prefix, and a text is not one sentence.
-            OverLimit: There will never be room for all their sentences.
+            InvalidRequest: There is a target prefix, and a text is not one sentence.
+            OverLimit: They have more sentences than the queue ever holds.
             QueueFull, MemoryFull: There is no room for them now.
         """
         self.check(texts, options)
-        prepared = await self._split_all(texts, options)
-        tokens = sum(len(sentence.tokens) for sentences in prepared for sentence in sentences)
-        self._estimate.learn(texts, tokens)
+        prepared = await self._split(texts, options)
+        self._admission.learn(texts, sum(len(one.tokens) for sentences in prepared for one in sentences))
         prefix = self._prefix(prepared, options, places)
-        requests = [self._decode_request(one, options, prefix) for sentences in prepared for one in sentences]
-        _hold(requests, options)
-        results = iter(await self._run(requests))
+        requests = [self._requests.make(one, options, prefix) for sentences in prepared for one in sentences]
+        hold_attention(requests, options)
+        results = iter(await self._decode(requests))
         translations: list[Translation] = []
         for text, sentences in zip(texts, prepared, strict=True):
             if translations:
-                await asyncio.sleep(0)  # others go on: a large call takes a second
+                await asyncio.sleep(0)  # other calls go on: assembling a large one takes a second
             assembler = TextAssembler(self._postprocessor, text, sentences, options, prefix)
-            translations.append(await self._assemble(assembler, islice(results, len(sentences)), options))
+            own_results = islice(results, len(sentences))
+            translations.append(await self._assemble(assembler, own_results, options))
         return translations
 
-    async def _assemble(
-        self, assembler: TextAssembler, results: Iterable[DecodeResult], options: Options
-    ) -> Translation:
-        """Put the translations of all sentences of a text together, and count what it has."""
-        parts = await _aside(lambda: [assembler.add(result) for result in results], len(assembler.text))
-        for part in parts:
-            self._counted(part, options)
-        self._metrics.characters.labels(options.pair).inc(len(assembler.text))
-        flags = [flag for part in parts for flag in part.flags]
-        whole = "".join(part.text for part in parts) if parts else assembler.text
-        return Translation(whole, assembler.done, flags)
-
-    def check(self, texts: Sequence[str], options: Options) -> None:
-        """Refuse at once, by a count of words, what would hardly be done in time.
-
-        Raises:
-            DeadlineTooShort, DeadlinePassed, OverLimit, QueueFull: As `DecodePool.check` does.
-        """
-        tokens = self._estimate.sentences(texts)
-        if not tokens:
-            return
-        most = self._max_source_tokens - NUM_SPECIAL_TOKENS  # longer ones are cut
-        longest = PreparedSentence(Span(0, 0), "", [EOS_ID] * min(max(tokens), most), [])
-        least = sum(not text.isspace() for text in texts if text)
-        about = sum(-(-count // most) for count in tokens)
-        work = (sum(tokens) + NUM_SPECIAL_TOKENS * about) * (1 + options.search.beam_size)
-        self._pool.check(self._decode_request(longest, options, None), least, about, work)
-
     async def stream(self, text: str, options: Options) -> AsyncGenerator[Part, None]:
-        """Translate one text of any length: sentences in order, each once it is done; a full line is waited for, no error.
+        """Translate one text of any length, and yield its sentences in order, each once it is done.
+
+        A full queue is waited for; it is no error.
 
         Raises:
-            InvalidRequest: There is a prefix, and the text is not one sentence.
+            InvalidRequest: There is a target prefix, and the text is not one sentence.
             DeadlineTooShort, DeadlinePassed: The rest would not be done, or was not done, in time.
         """
-        [sentences] = await self._split_all([text], options)
+        [sentences] = await self._split([text], options)
         prefix = self._prefix([sentences], options)
-        self._metrics.characters.labels(options.pair).inc(len(text))
+        self._usage.count_text(text, options)
         if not sentences:
             yield Part(None, text, [], is_last=True)
             return
-        left = deque(
-            self._decode_request(sentence, options, prefix) for sentence in sentences
-        )  # not yet queued
-        _hold(left, options, 2 * CHUNK)
+        requests = [self._requests.make(sentence, options, prefix) for sentence in sentences]
+        hold_attention(requests, options, MAX_AT_ONCE)
         assembler = TextAssembler(self._postprocessor, text, sentences, options, prefix, keeps_details=False)
-        waiting: deque[DecodeRequest] = deque()
-        passed: list[stages.StageTimes] = []
-
-        async def first() -> Part:
-            [result] = await results_of([waiting[0]])
-            passed.append(stages.stage_times(waiting.popleft()))
-            part = await _aside(partial(assembler.add, result), assembler.size_of_next)
-            return self._counted(part, options)
-
-        try:
-            while chunk := [left.popleft() for _ in range(min(CHUNK, self._pool.max_waiting, len(left)))]:
-                await self._submit_patiently(chunk)
-                waiting += chunk
-                while len(waiting) > CHUNK:  # the next chunk is queued before this one is done
-                    yield await first()
-            while waiting:
-                yield await first()
-        finally:
-            for request in waiting:
-                request.abandon()
-                passed.append(stages.stage_times(request))
-            stages.trace(passed)
-
-    async def _submit_patiently(self, requests: list[DecodeRequest]) -> None:
-        """Queue some sentences as soon as there is room; of one caller's texts the first goes first, however long it is."""
-        async with self._turns.setdefault(requests[0].lane, asyncio.Lock()):
-            while True:
-                try:
-                    return self._pool.submit(requests)
-                except QueueFull as full:
-                    await asyncio.sleep(min(full.retry_seconds, 1.0))
-
-    def _counted(self, part: Part, options: Options) -> Part:
-        if part.sentence is not None:
-            self._count(part.sentence, options)
-        for flag in part.flags:
-            self._metrics.fidelity_flags.labels(flag.kind.value).inc()
-        return part
-
-    def _count(self, done: TranslatedSentence, options: Options) -> None:
-        self._metrics.source_tokens.labels(options.pair).inc(done.num_source_tokens)
-        self._metrics.target_tokens.labels(options.pair).inc(done.num_returned_tokens)
+        results = self._streamed.results(requests)
+        del requests  # the stream lets each go once it is done
+        async with aclosing(results):
+            async for result in results:
+                part = await offload(partial(assembler.add, result), assembler.size_of_next)
+                self._count(part, options)
+                yield part
 
     async def align(
         self, source: str, target: str, options: Options,
         source_words: list[Span] | None = None, target_words: list[Span] | None = None,
         *, field: str = "pair",
     ) -> TranslatedSentence:  # fmt: skip
-        """Align and score a given pair by forcing the target through the decoder, and the source if both directions count.
+        """Align and score a given pair by forcing the target through the decoder.
+
+        If both directions count and the target can be a source, the source is forced through as well.
 
         Args:
-            source_words: The caller's own words; ours if not given. Likewise `target_words`.
+            source_words: The words to align, if they are not those that `split_words` finds. Likewise `target_words`.
             field: Path of the pair in the request, for errors.
 
         Raises:
             OverLimit: A side has more tokens than the model takes, or more than twice as many words.
         """
-        read = partial(self._read_pair, (source, target), (source_words, target_words))
-        (given, wanted), words = await _aside(read, len(source) + len(target))
-        if not given.tokens or not wanted.tokens:
-            return unlinked(given.span, wanted.span, words)
-        _limit(f"{field}.source_text", self._max_source_tokens, len(given.tokens) + NUM_SPECIAL_TOKENS)
-        _limit(f"{field}.target_text", self._max_target_tokens, len(wanted.tokens))
-        # Marks that the model does not see are words without tokens; what is between words grows with their product.
-        _limit(f"{field}.source_text", 2 * self._max_source_tokens, len(words[0]), "words")
-        _limit(f"{field}.target_text", 2 * self._max_target_tokens, len(words[1]), "words")
-        requests = [self._forced(given, wanted, options)]
-        if options.both_directions and self._fits(wanted, given):
-            requests.append(self._forced(wanted, given, options.reversed))
-        _hold(requests, options)
-        result, *reverse = await self._run(requests)
-        done = self._postprocessor.describe(
-            given, result, options, Decoded(target, wanted.token_spans), words, at=0
-        )
+        read = partial(given_pair.read, self._preprocessor, (source, target), (source_words, target_words))
+        pair = await offload(read, len(source) + len(target))
+        if pair.is_blank:
+            return pair.unlinked()
+        pair.check(self._limits, field)
+        requests = [self._requests.make_forced(pair.source, pair.target, options)]
+        if options.both_directions and pair.fits_reversed(self._limits):
+            requests.append(self._requests.make_forced(pair.target, pair.source, options.reversed))
+        hold_attention(requests, options)
+        result, *reverse = await self._decode(requests)
+        decoded = Decoded(target, pair.target.token_spans)
+        sentence = self._postprocessor.describe(pair.source, result, options, decoded, pair.words, at=0)
         if reverse:
-            done = self._postprocessor.with_reverse(
-                done, wanted, reverse[0], Decoded(source, given.token_spans)
-            )
-        self._count(done, options)
-        return done
+            decoded = Decoded(source, pair.source.token_spans)
+            sentence = self._postprocessor.with_reverse(sentence, pair.target, reverse[0], decoded)
+        self._usage.count_sentence(sentence, options)
+        return sentence
 
-    def _read_pair(
-        self, texts: tuple[str, str], given: tuple[list[Span] | None, list[Span] | None]
-    ) -> tuple[list[PreparedSentence], tuple[list[Span], list[Span]]]:
-        """Return both sides with their words: the caller's, or ours where the caller gave none."""
-        prepared = [self._preprocessor.prepare(text, Span(0, len(text))) for text in texts]
-        source, target = (
-            split_words(text) if words is None else words for text, words in zip(texts, given, strict=True)
-        )
-        return prepared, (source, target)
-
-    def _prefix(
-        self, prepared: list[list[PreparedSentence]], options: Options, places: Sequence[int] | None = None
-    ) -> PreparedSentence | None:
-        """Return the pieces that every translation must begin with, if any.
-
-        Raises:
-            InvalidRequest: A text is not one sentence, or the prefix is longer than a translation may be.
-        """
-        if not options.prefix:
-            return None
-        for index, sentences in zip(places or range(len(prepared)), prepared, strict=True):
-            if len(sentences) != 1:
-                raise InvalidRequest(
-                    f"a target prefix needs texts of one sentence; contents[{index}] has {len(sentences)}",
-                    field="decoding.target_prefix", reason="PREFIX_NEEDS_ONE_SENTENCE",
-                    limit=1, actual=len(sentences),
-                )  # fmt: skip
-        prefix = self._preprocessor.prepare(options.prefix, Span(0, len(options.prefix)))
-        limit = options.max_target_tokens or self._max_target_tokens
-        if len(prefix.tokens) > limit:
-            field = "decoding.target_prefix"
-            raise OverLimit(
-                f"tokens in {field}", field=field, limit=limit, actual=len(prefix.tokens), reason="INVALID_OPTION"
-            )  # fmt: skip
-        return prefix
-
-    async def _split_all(self, texts: Sequence[str], options: Options) -> list[list[PreparedSentence]]:
-        """Cut texts into sentences and pieces; a call given up stops between two batches of them."""
+    async def _split(self, texts: Sequence[str], options: Options) -> list[list[PreparedSentence]]:
+        """Split texts into sentences and tokens; an abandoned call stops between two batches of texts."""
         began = time.monotonic()
         prepared: list[list[PreparedSentence]] = []
-        for some in batches(texts):
-            prepared += await _aside(partial(self._split_some, some, options), sum(map(len, some)))
+        for batch in batches(texts):
+            split = partial(
+                self._preprocessor.split_all, batch, options.source, with_spans=options.wants_token_spans
+            )
+            prepared += await offload(split, sum(map(len, batch)))
         ended = time.monotonic()
         self._metrics.stage_seconds.labels("split").observe(ended - began)
         tracing.stage("split", began, ended, texts=len(texts), sentences=sum(map(len, prepared)))
         return prepared
 
-    def _split_some(self, texts: Sequence[str], options: Options) -> list[list[PreparedSentence]]:
-        return [
-            self._preprocessor.split(text, options.source, with_spans=options.wants_token_spans)
-            for text in texts
-        ]
-
-    def _forced(self, given: PreparedSentence, wanted: PreparedSentence, options: Options) -> DecodeRequest:
-        """Return a request that writes nothing but a given target."""
-        limited = replace(options, max_target_tokens=len(wanted.tokens) + 1)
-        request = self._decode_request(given, limited, wanted)
-        request.is_target_forced = True
-        return request
-
-    def _fits(self, given: PreparedSentence, wanted: PreparedSentence) -> bool:
-        """Tell whether a pair is within the limits of tokens in this direction."""
-        return (
-            len(given.tokens) + NUM_SPECIAL_TOKENS <= self._max_source_tokens
-            and len(wanted.tokens) <= self._max_target_tokens
+    def _prefix(
+        self,
+        prepared: list[list[PreparedSentence]],
+        options: Options,
+        places: Sequence[int] | None = None,
+    ) -> PreparedSentence | None:
+        return target_prefix.prepare(
+            self._preprocessor, options, prepared, places, self._limits.max_target_tokens
         )
 
-    def _decode_request(
-        self, sentence: PreparedSentence, options: Options, begin: PreparedSentence | None
-    ) -> DecodeRequest:
-        source_tokens = [self._tokenizer.tag_id(options.target), *sentence.tokens, EOS_ID]
-        target_prefix = begin.tokens if begin else []
-        limit = len(target_prefix) + 2 * len(source_tokens) + 10  # generous for short ones
-        return DecodeRequest(
-            source_tokens,
-            max_tokens=options.max_target_tokens or min(limit, self._max_target_tokens),
-            shift=self._shift,
-            wants_attention=options.alignment,
-            search=options.search,
-            target_prefix=target_prefix,
-            priority=int(options.is_bulk),
-            deadline=options.deadline,
-            caller=options.caller,
-        )
-
-    async def _run(self, requests: list[DecodeRequest]) -> list[DecodeResult]:
-        """Queue some sentences and wait until all are done."""
+    async def _decode(self, requests: list[DecodeRequest]) -> list[DecodeResult]:
+        """Submit sentences and wait for all their results."""
         self._pool.submit(requests)
         try:
             return await results_of(requests)
@@ -312,25 +184,19 @@ class Translator:
             if tracing.is_wanted():
                 stages.trace(map(stages.stage_times, requests))
 
+    async def _assemble(
+        self, assembler: TextAssembler, results: Iterable[DecodeResult], options: Options
+    ) -> Translation:
+        """Put the translated sentences of one text in their places, and count them."""
+        parts = await offload(lambda: [assembler.add(result) for result in results], len(assembler.text))
+        for part in parts:
+            self._count(part, options)
+        self._usage.count_text(assembler.text, options)
+        flags = [flag for part in parts for flag in part.flags]
+        text = "".join(part.text for part in parts) if parts else assembler.text
+        return Translation(text, assembler.done, flags)
 
-def _hold(requests: Iterable[DecodeRequest], options: Options, most: int | None = None) -> None:
-    """Hold what the attention of some sentences may take, if the `most` largest are under way at once.
-
-    It is kept for all hypotheses.
-
-    Raises:
-        MemoryFull: There is no room for it.
-    """
-    if options.alignment:
-        numbers = sorted((len(one.source_tokens) * one.max_tokens for one in requests), reverse=True)[:most]
-        options.hold(_NUMBER_BYTES * (1 + options.search.num_alternatives) * sum(numbers))
-
-
-async def _aside(work: Callable[[], T], size: int) -> T:
-    """Do what takes a second for a long text in another thread, so that all other calls go on."""
-    return work() if size <= SHORT else await asyncio.to_thread(work)
-
-
-def _limit(field: str, limit: int, actual: int, unit: str = "tokens") -> None:
-    if actual > limit:
-        raise OverLimit(f"{unit} in {field}", field=field, limit=limit, actual=actual, reason="TEXT_TOO_LONG")
+    def _count(self, part: Part, options: Options) -> None:
+        if part.sentence is not None:
+            self._usage.count_sentence(part.sentence, options)
+        self._usage.count_flags(part.flags)

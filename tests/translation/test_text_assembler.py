@@ -9,13 +9,13 @@ import pytest
 from dragoman.text.preprocessing import PreparedSentence
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import Decoded
-from dragoman.translation.postprocessing import Part, TextAssembler
+from dragoman.translation.text_assembler import Part, TextAssembler
 from dragoman.types import Finish, FlagKind, Options, TranslatedSentence
 
 PLAIN = Options("en", "fr")
 
 
-class FakeDescription:
+class FakePostprocessor:
     """Says of a result, which is a text here, only where it stands."""
 
     def decode(self, written: str, options: Options, _: None) -> Decoded:
@@ -42,7 +42,7 @@ def assembled(
     text: str, parts: list[PreparedSentence], *translated: str, keeps: bool = True
 ) -> tuple[list[Part], TextAssembler]:
     """Put translations where the parts of a text stood."""
-    postprocessor: Any = FakeDescription()
+    postprocessor: Any = FakePostprocessor()
     assembler = TextAssembler(postprocessor, text, parts, PLAIN, None, keeps_details=keeps)
     results: list[Any] = [SimpleNamespace(best=one, alternatives=[]) for one in translated]
     return [assembler.add(result) for result in results], assembler
