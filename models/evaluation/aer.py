@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -19,10 +20,9 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from dragoman import config
 from dragoman.alignment.links import AlignedWords, hard_links
 from dragoman.errors import StartupError
-from dragoman.registry.loading import build
+from dragoman.registry.offline import open_offline
 from dragoman.text.spans import Span
 from dragoman.text.words import split_words
 from dragoman.translation.translator import Translator
@@ -208,13 +208,12 @@ def main() -> None:
     """Read the command line and measure."""
     arguments = _arguments()
     try:
-        registry, _ = build(config.read({"bundle": str(arguments.bundle)}, os.environ))
-        own = registry.bundle.manifest.alignment.threshold
-        tried = sorted({*(arguments.thresholds or [own]), *([own] if arguments.write else [])})
-        measured = list(rates(registry.translator, tried, arguments.eflomal))
+        with closing(open_offline(os.environ, arguments.bundle)) as registry:
+            own = registry.bundle.manifest.alignment.threshold
+            tried = sorted({*(arguments.thresholds or [own]), *([own] if arguments.write else [])})
+            measured = list(rates(registry.translator, tried, arguments.eflomal))
     except (DataError, StartupError) as error:
         raise SystemExit(f"error: {error}") from None
-    registry.pool.close()
     table = Table("set", "direction", "threshold", "AER", "95 %")
     for one in measured:
         threshold = "" if one.threshold is None else f"{one.threshold:.2f}"

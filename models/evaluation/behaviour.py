@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dragoman import config
 from dragoman.errors import StartupError
-from dragoman.registry.loading import build
+from dragoman.registry.offline import open_offline
 from dragoman.translation.translator import Translator
 from dragoman.types import Finish, Options, Translation
 from models.convert.export import add_results
@@ -155,12 +155,11 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         odd, moved = read_cases(arguments.cases), read_reorderings(arguments.cases)
-        flags = {"bundle": str(arguments.bundle), **config.ANY_QUEUE}
-        registry, _ = build(config.read(flags, os.environ))
+        registry = open_offline(os.environ, arguments.bundle)
     except (DataError, StartupError) as error:
         raise SystemExit(f"error: {error}") from None
-    cases, sentences = run_cases(registry.translator, odd), run_reorderings(registry.translator, moved)
-    registry.pool.close()
+    with closing(registry):
+        cases, sentences = run_cases(registry.translator, odd), run_reorderings(registry.translator, moved)
     counts = summary(cases, sentences)
     show(counts, cases + sentences, Console())
     try:

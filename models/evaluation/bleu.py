@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dragoman import config
 from dragoman.errors import StartupError
-from dragoman.registry.loading import build
+from dragoman.registry.offline import open_offline
 from dragoman.translation.translator import Translator
 from dragoman.types import Options
 from models.convert.export import add_results
@@ -46,7 +45,7 @@ def evaluate(bundle: Path, sets: list[str], folder: Path) -> dict[str, dict[str,
         DataError: A development set is missing.
         StartupError: The bundle cannot be served.
     """
-    registry, _ = build(config.read({"bundle": str(bundle), **config.ANY_QUEUE}, os.environ))
+    registry = open_offline(os.environ, bundle)
     known = {tuple(pair) for pair in registry.bundle.manifest.pairs}
     work = [
         (name, s, t) for name in sets for s, t in DIRECTIONS if {s, t} <= set(SETS[name]) and (s, t) in known
@@ -59,7 +58,7 @@ def evaluate(bundle: Path, sets: list[str], folder: Path) -> dict[str, dict[str,
             "bleu": round(sacrebleu.corpus_bleu(done, [references]).score, 2),
             "chrf": round(sacrebleu.corpus_chrf(done, [references]).score, 2),
         }
-    registry.pool.close()
+    registry.close()
     return scores
 
 

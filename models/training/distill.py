@@ -26,12 +26,11 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dragoman import config
 from dragoman.batching.decode_request import DecodeRequest
 from dragoman.bundle import TOKENIZER
 from dragoman.bundle.padding import max_unpadded
 from dragoman.errors import StartupError
-from dragoman.registry.loading import build
+from dragoman.registry.offline import open_offline
 from dragoman.text.normalize import normalize
 from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, target_token_limit
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
@@ -48,8 +47,7 @@ class Teacher:
 
     def __init__(self, bundle: Path, beam_size: int) -> None:
         """Load the bundle and start its loops; `StartupError` if it cannot be served."""
-        flags = {"bundle": str(bundle), **config.ANY_QUEUE}
-        self._registry, _ = build(config.read(flags, os.environ))
+        self._registry = open_offline(os.environ, bundle)
         self.bundle = self._registry.bundle
         self._tokenizer = Tokenizer.from_file(self.bundle.path(TOKENIZER))
         self._max_pieces = min(
@@ -59,7 +57,7 @@ class Teacher:
 
     def close(self) -> None:
         """Stop the loops."""
-        self._registry.pool.close()
+        self._registry.close()
 
     def submit(self, texts: list[str], target: str) -> list[DecodeRequest | None]:
         """Begin to translate, each text as the one sentence it is; None for what no training would take."""

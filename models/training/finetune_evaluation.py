@@ -20,7 +20,7 @@ from rich.text import Text
 from torch import Tensor
 
 from dragoman import config
-from dragoman.registry.loading import build
+from dragoman.registry.offline import open_offline
 from dragoman.text.tokenizer import Tokenizer
 from dragoman.types import Options
 from models.convert.export import averaged_network, export
@@ -82,13 +82,12 @@ class HeldOut:
             export(
                 state, tokenizer_path(), folder, precision="fp32", name="held-out", version="0", threshold=0.4
             )
-            flags = {**config.ANY_QUEUE, "max_sentence_tokens": str(longest)}
-            registry, _ = build(config.read(flags | {"bundle": str(folder)}, os.environ))
+            registry = open_offline(os.environ, folder, {"max_sentence_tokens": str(longest)})
             sources, targets = self._sides()
             there, again = Options(self.source, self.target), Options(self.target, self.source)
             forth = asyncio.run(translate_lines(registry.translator, sources, there))
             back = asyncio.run(translate_lines(registry.translator, targets, again))
-            registry.pool.close()
+            registry.close()
         return forth, back
 
 

@@ -6,9 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dragoman import config
 from dragoman.batching.decode_request import DecodeRequest, DecodeResult
-from dragoman.registry.loading import build
+from dragoman.registry.offline import open_offline
 from dragoman.types import Finish, Search
 from tests.benchmarks.corpus import Sentence
 
@@ -41,8 +40,7 @@ class Ours:
     """The loop of a bundle, with the settings of a server unless others are given; threads follow the cores."""
 
     def __init__(self, bundle: Path, settings: Mapping[str, str] = DEFAULTS) -> None:
-        given = {"bundle": str(bundle), **config.ANY_QUEUE, **settings}
-        registry, _ = build(config.read(given, {}))
+        registry = open_offline({}, bundle, settings)
         self._pool = registry.pool
         self._shift = registry.bundle.manifest.alignment.shift
 

@@ -6,14 +6,13 @@ import argparse
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
-from dragoman import config
 from dragoman.cli import languages
 from dragoman.cli.connection import connect
 from dragoman.errors import NotServed
-from dragoman.registry.loading import build
+from dragoman.registry.offline import open_offline
 from dragoman.text.languages import primary_language
 from dragoman.translation.translator import Translator
 from dragoman.types import Options, Search, Translation
@@ -31,16 +30,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def in_process(arguments: argparse.Namespace) -> Iterator[tuple[Translator, Options]]:
     """Yield a translator of this process, where nobody else waits and no call is too large."""
     source, target = (primary_language(code) or code for code in (arguments.source, arguments.target))
-    registry, _ = build(config.read(config.ANY_QUEUE, os.environ))
-    try:
+    with closing(open_offline(os.environ)) as registry:
         served = registry.bundle.manifest.pairs
         if [source, target] not in served:
             pairs = ", ".join(f"{s}->{t}" for s, t in served)
             raise NotServed(f"the pair {source}->{target} is not served; served: {pairs}")
         both = [target, source] in served
         yield registry.translator, Options(source, target, alignment=True, both_directions=both)
-    finally:
-        registry.close()
 
 
 @contextmanager
