@@ -1,7 +1,7 @@
-"""StreamTranslate: many texts at once, each sentence sent as soon as it is done.
+"""StreamTranslate: many texts in work at once, each sentence sent as soon as it is done.
 
-A reader takes texts while not too much is unfinished, and so lets HTTP/2 slow the caller down; each text is
-a task of its own; replies are written one at a time, and a slow reader of replies holds its texts unfinished.
+A reader takes texts as long as not too many are unfinished; beyond that, HTTP/2's flow control slows the caller down.
+Each text is a task. Replies are written one at a time, so a caller that reads them slowly keeps its texts unfinished.
 """
 
 from __future__ import annotations
@@ -12,65 +12,44 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import grpc
 
 from dragoman.config import Settings
 from dragoman.errors import DeadlinePassed, DragomanError, InvalidRequest, Unavailable
+from dragoman.registry.model_registry import LoadedModel
 from dragoman.rpc import status, to_proto
 from dragoman.rpc.handlers import Call
 from dragoman.rpc.reply_writer import Send
-from dragoman.rpc.validation import Validator
+from dragoman.rpc.validation import StreamOptions, StreamText, Validator
 from dragoman.security.guard import Charge
 from dragoman.translation.text_assembler import Part
-from dragoman.translation.translator import Translator
-from dragoman.types import Options, TranslatedSentence
+from dragoman.types import TranslatedSentence
 from dragoman.v1 import translation_pb2 as pb
-
-MAX_ID = 256  # code points
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What the first message of a stream said."""
-
-    options: Options
-    output: Any
-
-
-def pack_cost(sentences: list[TranslatedSentence], model: str, call: Call) -> pb.ResponseMetadata:
-    """Say what some sentences cost, to the caller and to whoever reads the log."""
-    cost = to_proto.pack_metadata(sentences, model, call.request_id)
-    figures = {"source_tokens": cost.source_tokens, "target_tokens": cost.target_tokens}
-    call.add(sentences=len(sentences), **figures)
-    return cost
 
 
 class TextStream:
     """One call of StreamTranslate."""
 
     def __init__(
-        self,
-        translator: Translator,
-        validator: Validator,
-        settings: Settings,
-        model: str,
-        call: Call,
-        send: Send,
+        self, model: LoadedModel, validator: Validator, settings: Settings, call: Call, send: Send
     ) -> None:
-        self._translator, self._validator, self._settings = translator, validator, settings
-        self._model, self._call, self._send = model, call, send
+        self._translator = model.translator
+        self._model = model.full_name
+        self._validator = validator
+        self._settings = settings
+        self._call = call
+        self._send = send
         self._writing = asyncio.Lock()
-        self._ids: set[str] = set()  # of texts whose last reply is not on its way
-        self._unfinished: dict[int, int] = {}  # number of the text -> code points
+        self._ids: set[str] = set()  # of texts whose last reply is not on its way yet
+        self._unfinished: dict[int, int] = {}  # number of a text -> its code points
         self._numbers = itertools.count()
         self._finished = asyncio.Condition()
         self._reading: asyncio.Task[None] | None = None
         self._end: Unavailable | None = None  # why no more texts are taken
 
-    async def run(self, requests: AsyncIterator[Any]) -> None:
+    async def run(self, requests: AsyncIterator[pb.StreamTranslateRequest]) -> None:
         """Answer every text, whatever becomes of the others.
 
         Raises:
@@ -86,87 +65,65 @@ class TextStream:
         if self._end is not None:
             raise self._end
 
-    async def _read(self, requests: AsyncIterator[Any], tasks: asyncio.TaskGroup) -> None:
-        options = None
+    async def _read(
+        self, requests: AsyncIterator[pb.StreamTranslateRequest], tasks: asyncio.TaskGroup
+    ) -> None:
+        options: StreamOptions | None = None
         async for request in requests:
             self._call.caller.confirm()
-            options = self._options(request, options)
-            number = await self._room(request)
-            tasks.create_task(self._answer(request, options, number))
-            del request  # while the next is waited for
+            options = self._validator.stream_options(request, options)
+            text = self._validator.stream_text(request)
+            del request  # the text is all that is needed of it
+            number = await self._register(text)
+            tasks.create_task(self._answer(text, options, number))
+            del text  # while the next one is waited for
         if options is None:
             raise InvalidRequest("the stream has no message", field="options", reason="EMPTY_REQUEST")
 
-    def _options(self, request: Any, known: _Known | None) -> _Known:
-        """Return the options of the stream, which its first message brings."""
-        if known is not None:
-            if request.HasField("options"):
-                raise InvalidRequest("options: only the first message of a stream has them", field="options")
-            return known
-        if not request.HasField("options"):
-            raise InvalidRequest("options: the first message of a stream must have them", field="options")
-        try:
-            checked = self._validator.options(request.options)
-        except InvalidRequest as error:
-            error.field = f"options.{error.field}"
-            raise
-        options = replace(checked, caller=self._call.caller.id)
-        self._call.facts.update(pair=options.pair, model=self._model)
-        output = pb.OutputOptions()
-        output.CopyFrom(request.options.output)  # a part keeps the whole message
-        return _Known(options, output)
-
-    async def _room(self, request: Any) -> int:
-        """Take note of a text, as soon as not too much is unfinished; return its number.
+    async def _register(self, text: StreamText) -> int:
+        """Wait until not too much is unfinished, then take a text, and return its number.
 
         Raises:
-            InvalidRequest: Its id is too long, or that of an unfinished text.
+            InvalidRequest: An unfinished text has the same id.
         """
-        if len(request.id) > MAX_ID:
-            message = f"code points in id: {len(request.id):,}, the limit is {MAX_ID}"
-            raise InvalidRequest(message, field="id", limit=MAX_ID, actual=len(request.id))
-        if request.id in self._ids:
+        if text.id in self._ids:
             message = "id: a text of the same id is still unfinished"
             raise InvalidRequest(message, field="id", reason="DUPLICATE_ID")
+        size = len(text.content)
         async with self._finished:
-            await self._finished.wait_for(lambda: not self._is_full(len(request.content)))
+            await self._finished.wait_for(lambda: self._has_room(size))
             number = next(self._numbers)
-            self._unfinished[number] = len(request.content)
-            self._ids.add(request.id)
-        self._call.add(texts=1, code_points=len(request.content))
+            self._unfinished[number] = size
+            self._ids.add(text.id)
+        self._call.add(texts=1, code_points=size)
         return number
 
-    def _is_full(self, more: int) -> bool:
-        most = self._settings.max_call_code_points
-        return bool(self._unfinished) and (
-            len(self._unfinished) >= self._settings.max_texts or sum(self._unfinished.values()) + more > most
+    def _has_room(self, size: int) -> bool:
+        if not self._unfinished:
+            return True
+        total = sum(self._unfinished.values()) + size
+        return (
+            len(self._unfinished) < self._settings.max_texts and total <= self._settings.max_call_code_points
         )
 
-    async def _answer(self, request: Any, known: _Known, number: int) -> None:
-        """Translate one text; what is wrong with it alone is said in its last reply."""
+    async def _answer(self, text: StreamText, options: StreamOptions, number: int) -> None:
+        """Translate one text; an error of it alone is told in its last reply."""
         try:
-            self._validator.text("content", request.content)
-            charged = self._call.caller.charged(len(request.content))
-            with (
-                self._call.memory.holding(request.ByteSize(), self._call.caller.id) as hold,
-                charged as charge,
-            ):
-                options = replace(known.options, hold=hold)
-                await self._translate(request, _Known(options, known.output), charge)
+            await self._translate_charged(text, options)
         except Unavailable as error:
-            # True of every text to come, too; what is under way is finished, then another stream may find another server.
+            # This holds for every text to come, too. Those in work are finished; a new stream finds another server.
             self._end = error
             if self._reading is not None:
                 self._reading.cancel()
         except DragomanError as error:
             if status.code_of(error) is grpc.StatusCode.INTERNAL:
-                raise  # ours, and unexpected: the whole stream is told
+                raise  # a fault of ours: it ends the whole stream
             await self._write(
                 pb.StreamTranslateResponse(
-                    id=request.id,
+                    id=text.id,
                     last=True,
                     error=to_proto.pack_error(error),
-                    source_language_code=known.options.source,
+                    source_language_code=options.options.source,
                     model=self._model,
                 )
             )
@@ -175,47 +132,54 @@ class TextStream:
                 del self._unfinished[number]
                 self._finished.notify_all()
 
-    async def _translate(self, request: Any, known: _Known, charge: Charge) -> None:
-        seconds = self._settings.default_deadline_seconds
+    async def _translate_charged(self, text: StreamText, options: StreamOptions) -> None:
+        """Translate one text at the expense of the caller's quota and of the memory that calls may hold."""
+        if text.error is not None:
+            raise text.error
+        caller = self._call.caller
+        charged = caller.charged(len(text.content))
+        with self._call.memory.holding(text.num_bytes, caller.id) as hold, charged as charge:
+            held = replace(options, options=replace(options.options, hold=hold))
+            await self._translate(text, held, charge)
+
+    async def _translate(self, text: StreamText, options: StreamOptions, charge: Charge) -> None:
+        """Translate one text, and send its sentences one by one."""
         deadline = self._call.deadline
         if deadline == math.inf:
-            deadline = time.monotonic() + seconds
-        options = replace(known.options, deadline=deadline)
-        to_source = to_proto.offsets(request.content, known.output.offset_unit)
-        to_target = to_proto.GrowingOffsets(known.output.offset_unit)
-        sentences: list[TranslatedSentence] = []
-        async with aclosing(self._translator.stream(request.content, options)) as parts:
-            while (part := await _next(parts, deadline)) is not None:
-                reply = pb.StreamTranslateResponse(
-                    id=request.id, translated_text=part.text, last=part.is_last,
-                    source_language_code=options.source, model=self._model,
-                )  # fmt: skip
+            deadline = time.monotonic() + self._settings.default_deadline_seconds
+        to_source = to_proto.offsets(text.content, options.output.offset_unit)
+        to_target = to_proto.GrowingOffsets(options.output.offset_unit)
+        costs: list[TranslatedSentence] = []
+        stream = self._translator.stream(text.content, replace(options.options, deadline=deadline))
+        async with aclosing(stream) as parts:
+            while (part := await _next_part(parts, deadline)) is not None:
                 to_target.add(part.text)
+                reply = to_proto.pack_part(part, options.output, to_source, to_target)
+                reply.id = text.id
+                reply.source_language_code = options.options.source
+                reply.model = self._model
                 if part.sentence is not None:
-                    sentences.append(part.sentence.without_details())
-                    packed = to_proto.pack_sentence(part.sentence, known.output, to_source, to_target)
-                    reply.sentence.CopyFrom(packed)
-                reply.flags.extend(to_proto.pack_flags(part.flags, to_source, to_target))
+                    costs.append(part.sentence.without_details())
                 if part.is_last:
-                    reply.metadata.CopyFrom(pack_cost(sentences, self._model, self._call))
+                    reply.metadata.CopyFrom(to_proto.pack_cost(costs, self._model, self._call))
                 await self._write(reply)
                 charge.is_due = True
 
     async def _write(self, reply: pb.StreamTranslateResponse) -> None:
         async with self._writing:
-            if reply.last:  # before it is sent: who has it may use the id again
-                self._ids.discard(reply.id)
+            if reply.last:
+                self._ids.discard(reply.id)  # before it is sent: whoever has it may use the id again
             await self._send(reply)
 
 
-async def _next(parts: AsyncGenerator[Part, None], deadline: float) -> Part | None:
+async def _next_part(parts: AsyncGenerator[Part, None], deadline: float) -> Part | None:
     """Return the next sentence, or None after the last.
 
-    Only this may take too long for the text's deadline, never the writing: a write that is given up is still under
-    way for gRPC, which then refuses every other.
+    The deadline of a text bounds this wait only, never the writing: gRPC takes a write that was given up for one still
+    in progress, and refuses every other.
 
     Raises:
-        DeadlinePassed: It was not done in time.
+        DeadlinePassed: The sentence was not done in time.
     """
     try:
         async with asyncio.timeout(deadline - time.monotonic()):

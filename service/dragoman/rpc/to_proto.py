@@ -1,19 +1,31 @@
-"""Plain types to replies: every field, in the units that the caller asked for."""
+"""Plain types to protobuf: every field of a reply, with offsets in the unit that the caller asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from itertools import accumulate, islice
-from typing import Any
+from typing import cast
 
 from dragoman import __version__
 from dragoman.alignment.links import AlignedWords
 from dragoman.errors import DragomanError
 from dragoman.registry.model_registry import LoadedModel, ModelRegistry
+from dragoman.rpc.handlers import Call
 from dragoman.rpc.status import number_of
+from dragoman.rpc.validation import Output
 from dragoman.text.spans import Span
-from dragoman.types import Alternative, Finish, Flag, FlagKind, Options, TranslatedSentence, Translation
+from dragoman.translation.text_assembler import Part
+from dragoman.types import (
+    Alternative,
+    Finish,
+    Flag,
+    FlagKind,
+    Options,
+    Token,
+    TranslatedSentence,
+    Translation,
+)
 from dragoman.v1 import translation_pb2 as pb
 
 FINISH = {
@@ -22,22 +34,29 @@ FINISH = {
     Finish.REPETITION: pb.FINISH_REASON_REPETITION,
     Finish.FORCED: pb.FINISH_REASON_UNSPECIFIED,
 }
-FLAGS: dict[FlagKind, Any] = {
-    kind: pb.FlagKind.Value(f"FLAG_KIND_{kind.name}") for kind in FlagKind if kind is not FlagKind.OTHER
+FLAGS: dict[FlagKind, pb.FlagKind] = {
+    kind: cast("pb.FlagKind", pb.FlagKind.Value(f"FLAG_KIND_{kind.name}"))
+    for kind in FlagKind
+    if kind is not FlagKind.OTHER
 }
 Offsets = Callable[[Span], pb.Span]
 
 
 class GrowingOffsets:
-    """Writes spans of a text that is still being added to in the caller's unit."""
+    """Converts spans of a text that is still being appended to."""
 
     def __init__(self, unit: int, text: str = "") -> None:
+        """Begin with a text.
+
+        Args:
+            unit: The `pb.OffsetUnit` of the caller.
+        """
         self._unit = unit
-        self._places = [0]  # of each code point
+        self._places = [0]  # of each code point, in the caller's unit
         self.add(text)
 
     def add(self, text: str) -> None:
-        """Take in what comes next."""
+        """Append to the text."""
         if self._unit == pb.OFFSET_UNIT_UNSPECIFIED:
             return
         if self._unit == pb.OFFSET_UNIT_UTF8_BYTE:
@@ -47,63 +66,19 @@ class GrowingOffsets:
         self._places += islice(accumulate(sizes, initial=self._places[-1]), 1, None)
 
     def __call__(self, span: Span) -> pb.Span:
-        """Return a span of what has been added so far."""
+        """Return a span of the text so far."""
         if self._unit == pb.OFFSET_UNIT_UNSPECIFIED:
             return pb.Span(start=span.start, end=span.end)
         return pb.Span(start=self._places[span.start], end=self._places[span.end])
 
 
 def offsets(text: str, unit: int) -> Offsets:
-    """Return how to write spans of a text in the caller's unit."""
+    """Return the function that converts spans of a text to the caller's unit."""
     return GrowingOffsets(unit, text)
 
 
-def pack_sentence(sentence: TranslatedSentence, output: Any, source: Offsets, target: Offsets) -> pb.Sentence:
-    """Return the message of one sentence, with what was asked for."""
-    message = pb.Sentence(
-        source_span=source(sentence.source_span),
-        target_span=target(sentence.target_span),
-        score=sentence.score,
-        finish_reason=FINISH[sentence.finish],
-    )
-    if sentence.words is not None:
-        message.source_words.extend(pb.Word(span=source(span)) for span in sentence.words.source)
-        message.target_words.extend(pb.Word(span=target(span)) for span in sentence.words.target)
-        message.links.extend(_pack_links(sentence.words))
-    message.alternatives.extend(
-        _pack_alternative(other, offsets(other.text, output.offset_unit)) for other in sentence.alternatives
-    )
-    is_soft = output.alignment == pb.ALIGNMENT_MODE_SOFT
-    if output.tokens or is_soft:
-        for tokens, packed, place in (
-            (sentence.source_tokens, message.source_tokens, source),
-            (sentence.target_tokens, message.target_tokens, target),
-        ):
-            packed.extend(
-                pb.Token(piece=token.piece, span=place(token.span), log_probability=token.log_probability)
-                for token in tokens
-            )
-    if is_soft:
-        rows, columns = sentence.attention.shape
-        message.attention.rows, message.attention.columns = rows, columns
-        message.attention.weights.extend(sentence.attention.ravel().tolist())
-    return message
-
-
-def _pack_alternative(other: Alternative, target: Offsets) -> pb.Alternative:
-    message = pb.Alternative(text=other.text, score=other.score)
-    if other.words is not None:
-        message.words.extend(pb.Word(span=target(span)) for span in other.words.target)
-        message.links.extend(_pack_links(other.words))
-    return message
-
-
-def _pack_links(words: AlignedWords) -> list[pb.AlignmentLink]:
-    return [pb.AlignmentLink(source_word=s, target_word=t, weight=weight) for s, t, weight in words.links]
-
-
 def pack_translation(
-    source: str, translation: Translation, options: Options, model: str, output: Any
+    source: str, translation: Translation, options: Options, model: str, output: Output
 ) -> pb.Translation:
     """Return the message of one text."""
     to_source = offsets(source, output.offset_unit)
@@ -119,13 +94,67 @@ def pack_translation(
     )
 
 
-def pack_flags(flags: Sequence[Flag], source: Offsets, target: Offsets) -> list[pb.Flag]:
-    """Return the messages of some doubts."""
+def pack_part(
+    part: Part, output: Output, to_source: Offsets, to_target: Offsets
+) -> pb.StreamTranslateResponse:
+    """Return the message of one sentence of a stream."""
+    reply = pb.StreamTranslateResponse(translated_text=part.text, last=part.is_last)
+    if part.sentence is not None:
+        reply.sentence.CopyFrom(pack_sentence(part.sentence, output, to_source, to_target))
+    reply.flags.extend(pack_flags(part.flags, to_source, to_target))
+    return reply
+
+
+def pack_sentence(
+    sentence: TranslatedSentence, output: Output, to_source: Offsets, to_target: Offsets
+) -> pb.Sentence:
+    """Return the message of one sentence, with the details that were asked for."""
+    message = pb.Sentence(
+        source_span=to_source(sentence.source_span),
+        target_span=to_target(sentence.target_span),
+        score=sentence.score,
+        finish_reason=FINISH[sentence.finish],
+    )
+    if sentence.words is not None:
+        message.source_words.extend(pb.Word(span=to_source(span)) for span in sentence.words.source)
+        message.target_words.extend(pb.Word(span=to_target(span)) for span in sentence.words.target)
+        message.links.extend(_pack_links(sentence.words))
+    message.alternatives.extend(
+        _pack_alternative(other, offsets(other.text, output.offset_unit)) for other in sentence.alternatives
+    )
+    if output.tokens or output.is_soft:
+        message.source_tokens.extend(_pack_tokens(sentence.source_tokens, to_source))
+        message.target_tokens.extend(_pack_tokens(sentence.target_tokens, to_target))
+    if output.is_soft:
+        message.attention.rows, message.attention.columns = sentence.attention.shape
+        message.attention.weights.extend(sentence.attention.ravel().tolist())
+    return message
+
+
+def _pack_tokens(tokens: Iterable[Token], offsets: Offsets) -> Iterable[pb.Token]:
+    for token in tokens:
+        yield pb.Token(piece=token.piece, span=offsets(token.span), log_probability=token.log_probability)
+
+
+def _pack_alternative(other: Alternative, to_target: Offsets) -> pb.Alternative:
+    message = pb.Alternative(text=other.text, score=other.score)
+    if other.words is not None:
+        message.words.extend(pb.Word(span=to_target(span)) for span in other.words.target)
+        message.links.extend(_pack_links(other.words))
+    return message
+
+
+def _pack_links(words: AlignedWords) -> list[pb.AlignmentLink]:
+    return [pb.AlignmentLink(source_word=s, target_word=t, weight=weight) for s, t, weight in words.links]
+
+
+def pack_flags(flags: Iterable[Flag], to_source: Offsets, to_target: Offsets) -> list[pb.Flag]:
+    """Return the messages of quality flags."""
     return [
         pb.Flag(
             kind=FLAGS[flag.kind],
-            source_span=None if flag.source_span is None else source(flag.source_span),
-            target_span=None if flag.target_span is None else target(flag.target_span),
+            source_span=None if flag.source_span is None else to_source(flag.source_span),
+            target_span=None if flag.target_span is None else to_target(flag.target_span),
             value=flag.value,
         )
         for flag in flags
@@ -139,24 +168,24 @@ def pack_error(error: DragomanError) -> pb.TextError:
     )
 
 
-def pack_metadata(
-    sentences: Sequence[TranslatedSentence], model: str, request_id: str
-) -> pb.ResponseMetadata:
-    """Return what a call cost."""
+def pack_cost(sentences: Sequence[TranslatedSentence], model: str, call: Call) -> pb.ResponseMetadata:
+    """Return what some sentences cost, and note it in the facts of the call."""
     times = [sentence.times for sentence in sentences]
-    return pb.ResponseMetadata(
+    cost = pb.ResponseMetadata(
         queue_seconds=max((time.queue for time in times), default=0.0),
         encode_seconds=max((time.encode for time in times), default=0.0),
         decode_seconds=max((time.decode for time in times), default=0.0),
         source_tokens=sum(sentence.num_source_tokens for sentence in sentences),
         target_tokens=sum(sentence.num_returned_tokens for sentence in sentences),
         model_version=model,
-        request_id=request_id,
+        request_id=call.request_id,
     )
+    call.add(sentences=len(sentences), source_tokens=cost.source_tokens, target_tokens=cost.target_tokens)
+    return cost
 
 
 def pack_models(registry: ModelRegistry) -> pb.ListModelsResponse:
-    """Return what is served, within which limits, on what."""
+    """Return which models serve, their limits, and what they run on."""
     models = [_pack_model(model, registry) for model in registry.models]
     runtime = pb.Runtime(
         server_version=__version__,
@@ -210,5 +239,5 @@ def _limits(registry: ModelRegistry) -> pb.Limits:
 def _installed(distribution: str) -> str:
     try:
         return metadata.version(distribution)
-    except metadata.PackageNotFoundError:  # run from a checkout, or a build under another name
+    except metadata.PackageNotFoundError:  # run from a checkout, or built under another name
         return "unknown"

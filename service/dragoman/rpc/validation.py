@@ -1,43 +1,276 @@
-"""Requests to plain types: every check, in the words and with the details that the contract promises."""
+"""Validation: a request of the contract becomes plain, checked types, or an error that says what is wrong.
+
+Each request is visited once, here. What comes out needs no further check, and knows nothing of protobuf.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from dragoman.bundle import Bundle
+from google.protobuf.message import Message
+
 from dragoman.config import Settings
-from dragoman.errors import InvalidRequest, NotServed, NotYetServed, OverLimit, quoted
+from dragoman.errors import DragomanError, InvalidRequest, NotServed, NotYetServed, OverLimit, quoted
+from dragoman.registry.model_registry import LoadedModel
+from dragoman.rpc.handlers import Call
 from dragoman.text.languages import primary_language
 from dragoman.text.spans import Span
 from dragoman.types import MAX_BEAM_SIZE, Options, Search
 from dragoman.v1 import translation_pb2 as pb
 
-MAX_LENGTH_PENALTY, DEFAULT_LENGTH_PENALTY = 5, 1.0
+MAX_LENGTH_PENALTY = 5
+DEFAULT_LENGTH_PENALTY = 1.0
+MAX_ID = 256  # code points
 MIME_TYPES = ("", "text/plain", "text/html")
-# Names by number, asked once: protobuf makes a list each time.
+# Names by number. Asked for once, because protobuf builds a list each time.
 _ALIGNMENT_MODES, _OFFSET_UNITS, _PRIORITIES = (
     {number: name for name, number in kind.items()} for kind in (pb.AlignmentMode, pb.OffsetUnit, pb.Priority)
 )
+TranslateOptions = pb.TranslateRequest | pb.StreamTranslateOptions
+
+
+@dataclass(frozen=True)
+class Output:
+    """The details that a reply is to have.
+
+    Attributes:
+        is_soft: Whether the attention matrix is wanted, and with it the tokens.
+        offset_unit: A `pb.OffsetUnit`.
+    """
+
+    is_soft: bool
+    tokens: bool
+    offset_unit: int
+
+
+@dataclass(frozen=True)
+class Translate:
+    """A valid call of Translate.
+
+    Attributes:
+        texts: All texts, good and bad.
+        errors: What is wrong with the bad ones, by their place.
+    """
+
+    options: Options
+    output: Output
+    texts: Sequence[str]
+    errors: dict[int, DragomanError]
+
+    @property
+    def places(self) -> list[int]:
+        """Return the places of the good texts."""
+        return [place for place in range(len(self.texts)) if place not in self.errors]
+
+    @property
+    def good_texts(self) -> list[str]:
+        """Return the texts to translate."""
+        return [self.texts[place] for place in self.places]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair to align.
+
+    Attributes:
+        field: Its path in the request, for errors.
+        source_words: The caller's own words; None if it gave none. Likewise `target_words`.
+    """
+
+    field: str
+    source: str
+    target: str
+    source_words: list[Span] | None
+    target_words: list[Span] | None
+
+
+@dataclass(frozen=True)
+class Align:
+    """A valid call of Align.
+
+    Attributes:
+        sources: The source texts of all pairs, good and bad.
+        pairs: For each pair, what to align or what is wrong with it.
+        code_points: Of all texts together.
+    """
+
+    options: Options
+    output: Output
+    sources: list[str]
+    pairs: list[Pair | InvalidRequest]
+    code_points: int
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """The options of all texts of a stream."""
+
+    options: Options
+    output: Output
+
+
+@dataclass(frozen=True)
+class StreamText:
+    """A text of a stream.
+
+    Attributes:
+        num_bytes: Of the message that brought it.
+        error: What is wrong with it, if anything.
+    """
+
+    id: str
+    content: str
+    num_bytes: int
+    error: OverLimit | None
+
+
+def check_reply_size(reply: Message, settings: Settings) -> None:
+    """Refuse to send a reply that is larger than most clients take.
+
+    Raises:
+        OverLimit: With its size.
+    """
+    size = reply.ByteSize()
+    limit = settings.max_message_bytes
+    if size > limit:
+        raise OverLimit(
+            "bytes of the reply", field="output", limit=limit, actual=size, reason="REPLY_TOO_LARGE"
+        )
 
 
 class Validator:
-    """What a request must satisfy on this server with this bundle."""
+    """Checks the requests of one call against the contract, the limits and the model.
 
-    def __init__(self, settings: Settings, bundle: Bundle) -> None:
-        self._settings, self._bundle = settings, bundle
-        self._pairs = {(source, target) for source, target in bundle.manifest.pairs}
-        self._max_target_tokens = bundle.manifest.max_target_tokens
+    What a call asks for is noted in its facts as soon as it is known: the log tells it of refused calls too.
+    """
 
-    def options(self, request: Any, *, aligns: bool = False) -> Options:
-        """Return the options of a TranslateRequest, a stream or an AlignRequest.
+    def __init__(self, settings: Settings, model: LoadedModel, call: Call) -> None:
+        self._settings = settings
+        self._languages = model.bundle.languages
+        self._pairs = {(source, target) for source, target in model.bundle.manifest.pairs}
+        self._max_target_tokens = model.bundle.manifest.max_target_tokens
+        self._model = model.full_name
+        self._call = call
+
+    def translate(self, request: pb.TranslateRequest) -> Translate:
+        """Return a call of Translate; one bad text does not fail its neighbours, unless all are bad.
 
         Raises:
             InvalidRequest, NotServed: As the contract says.
         """
-        _check_values(request)
-        _refuse_unserved(request)
+        options = replace(
+            self._translate_options(request), deadline=self._call.deadline, hold=self._call.hold
+        )
+        texts = request.contents
+        self._check_count("contents", len(texts))
+        self._call.add(texts=len(texts), code_points=sum(map(len, texts)))
+        self._check_total("contents", texts)
+        checked = ((place, self._text_error(f"contents[{place}]", text)) for place, text in enumerate(texts))
+        errors: dict[int, DragomanError] = {place: error for place, error in checked if error is not None}
+        if len(errors) == len(texts):
+            raise errors[0]
+        return Translate(options, _output(request.output), texts, errors)
+
+    def align(self, request: pb.AlignRequest) -> Align:
+        """Return a call of Align; a bad pair does not fail its neighbours.
+
+        Raises:
+            InvalidRequest, NotServed: As the contract says.
+        """
+        _check_enums(request)
+        _refuse_unserved(request, _unserved_output(request.output))
+        source, target = self._direction(request)
+        options = Options(
+            source,
+            target,
+            alignment=True,
+            tokens=request.output.tokens,
+            both_directions=not request.one_direction and (target, source) in self._pairs,
+            is_bulk=request.priority == pb.PRIORITY_BULK,
+            caller=self._call.caller.id,
+            deadline=self._call.deadline,
+            hold=self._call.hold,
+        )
+        self._note(options)
+        self._check_count("pairs", len(request.pairs))
+        texts = [_texts(pair) for pair in request.pairs]
+        joined = ["".join(both) for both in texts]
+        code_points = sum(map(len, joined))
+        self._call.add(texts=len(joined), code_points=code_points)
+        self._check_total("pairs", joined)
+        pairs = [self._pair(f"pairs[{place}]", pair) for place, pair in enumerate(request.pairs)]
+        return Align(options, _output(request.output), [source for source, _ in texts], pairs, code_points)
+
+    def stream_options(
+        self, request: pb.StreamTranslateRequest, known: StreamOptions | None
+    ) -> StreamOptions:
+        """Return the options of a stream, which its first message must bring and no other may.
+
+        Raises:
+            InvalidRequest, NotServed: As the contract says.
+        """
+        if known is not None:
+            if request.HasField("options"):
+                raise InvalidRequest("options: only the first message of a stream has them", field="options")
+            return known
+        if not request.HasField("options"):
+            raise InvalidRequest("options: the first message of a stream must have them", field="options")
+        try:
+            options = self._translate_options(request.options)
+        except InvalidRequest as error:
+            error.field = f"options.{error.field}"
+            raise
+        return StreamOptions(options, _output(request.options.output))
+
+    def stream_text(self, request: pb.StreamTranslateRequest) -> StreamText:
+        """Return a text of a stream.
+
+        Raises:
+            InvalidRequest: Its id is too long.
+        """
+        if len(request.id) > MAX_ID:
+            message = f"code points in id: {len(request.id):,}, the limit is {MAX_ID}"
+            raise InvalidRequest(message, field="id", limit=MAX_ID, actual=len(request.id))
+        error = self._text_error("content", request.content)
+        return StreamText(request.id, request.content, request.ByteSize(), error)
+
+    def _translate_options(self, request: TranslateOptions) -> Options:
+        _check_enums(request)
+        _check_mime_type(request.mime_type)
+        _check_decoding(request.decoding)
+        unserved = {
+            **_unserved_output(request.output),
+            "mime_type": request.mime_type == "text/html",
+            "glossary": bool(request.glossary),
+            "do_not_translate": bool(request.do_not_translate),
+        }
+        _refuse_unserved(request, unserved)
+        source, target = self._direction(request)
+        decoding = request.decoding
+        max_target_tokens = self._target_limit(decoding.max_target_tokens)
+        search = self._search(decoding)
+        if error := self._text_error("decoding.target_prefix", decoding.target_prefix):
+            raise error
+        options = Options(
+            source,
+            target,
+            max_target_tokens,
+            alignment=request.output.alignment != pb.ALIGNMENT_MODE_UNSPECIFIED,
+            tokens=request.output.tokens,
+            is_bulk=request.priority == pb.PRIORITY_BULK,
+            search=search,
+            prefix=decoding.target_prefix,
+            caller=self._call.caller.id,
+        )
+        self._note(options)
+        return options
+
+    def _note(self, options: Options) -> None:
+        self._call.facts.update(pair=options.pair, model=self._model)
+
+    def _direction(self, request: TranslateOptions | pb.AlignRequest) -> tuple[str, str]:
+        """Return source and target language."""
         source = self._language("source_language_code", request.source_language_code)
         target = self._language("target_language_code", request.target_language_code)
         if source == target:
@@ -49,82 +282,15 @@ class Validator:
             served = ", ".join(f"{s}->{t}" for s, t in sorted(self._pairs))
             message = f"the pair {source}->{target} is not served; served: {served}"
             raise NotServed(message, reason="PAIR_NOT_SERVED", served=served)
-        wants_words = aligns or request.output.alignment != pb.ALIGNMENT_MODE_UNSPECIFIED
-        limit = 0 if aligns else self._target_limit(request.decoding.max_target_tokens)
-        is_bulk = request.priority == pb.PRIORITY_BULK
-        options = Options(
-            source, target, limit, alignment=wants_words, tokens=request.output.tokens, is_bulk=is_bulk
-        )
-        if not aligns:
-            return self._decoding(options, request.decoding)
-        both = not request.one_direction and (target, source) in self._pairs
-        return replace(options, both_directions=both)
-
-    def _decoding(self, options: Options, decoding: Any) -> Options:
-        """Add how translations are searched for."""
-        size, most = decoding.beam_size or 1, self._settings.max_beam_size
-        if size > most:
-            field = "decoding.beam_size"
-            raise InvalidRequest(
-                f"{field}: {size}, the limit is {most}", field=field, limit=most, actual=size
-            )
-        self.text("decoding.target_prefix", decoding.target_prefix)
-        penalty = decoding.length_penalty if decoding.HasField("length_penalty") else DEFAULT_LENGTH_PENALTY
-        search = Search(size, decoding.num_alternatives, penalty)
-        return replace(options, search=search, prefix=decoding.target_prefix)
-
-    def count(self, field: str, number: int) -> None:
-        """Check the number of texts of a call, before anything looks at each: a message holds two million.
-
-        Raises:
-            InvalidRequest: There is none.
-            OverLimit: There are too many.
-        """
-        if not number:
-            raise InvalidRequest(f"{field} is empty", field=field, reason="EMPTY_REQUEST")
-        self._limit(f"items in {field}", field, self._settings.max_texts, number, "TOO_MANY_TEXTS")
-
-    def sizes(self, field: str, texts: Sequence[str]) -> None:
-        """Check the length of the texts of a call together.
-
-        Raises:
-            OverLimit: They are too long.
-        """
-        total = sum(map(len, texts))
-        limit = self._settings.max_call_code_points
-        self._limit(f"code points in {field}", field, limit, total, "REQUEST_TOO_LONG")
-
-    def text(self, field: str, text: str) -> None:
-        """Check one text.
-
-        Raises:
-            OverLimit: It is too long.
-        """
-        self._limit(
-            f"code points in {field}", field, self._settings.max_code_points, len(text), "TEXT_TOO_LONG"
-        )
-
-    def reply(self, size: int) -> None:
-        """Check the size of a reply, which few clients would take if it were larger.
-
-        Raises:
-            OverLimit: It is too large.
-        """
-        field, limit = "output", self._settings.max_message_bytes
-        self._limit("bytes of the reply", field, limit, size, "REPLY_TOO_LARGE")
-
-    def _limit(self, what: str, field: str, limit: int, actual: int, reason: str) -> None:
-        if actual > limit:
-            raise OverLimit(what, field=field, limit=limit, actual=actual, reason=reason)
+        return source, target
 
     def _language(self, field: str, code: str) -> str:
         language = primary_language(code)
         if language is None:
-            said = f"{quoted(code)} is not a language code" if code else "a language is required"
-            message = f"{field}: {said}"
-            raise InvalidRequest(message, field=field, reason="INVALID_LANGUAGE_CODE")
-        if language not in self._bundle.languages:
-            served = ", ".join(self._bundle.languages)
+            problem = f"{quoted(code)} is not a language code" if code else "a language is required"
+            raise InvalidRequest(f"{field}: {problem}", field=field, reason="INVALID_LANGUAGE_CODE")
+        if language not in self._languages:
+            served = ", ".join(self._languages)
             raise NotServed(f"{field}: {language} is not served; served: {served}", served=served)
         return language
 
@@ -135,12 +301,71 @@ class Validator:
             raise InvalidRequest(message, field=field, limit=self._max_target_tokens, actual=wanted)
         return wanted
 
+    def _search(self, decoding: pb.DecodingOptions) -> Search:
+        beam_size = decoding.beam_size or 1
+        limit = self._settings.max_beam_size
+        if beam_size > limit:
+            field = "decoding.beam_size"
+            message = f"{field}: {beam_size}, the limit is {limit}"
+            raise InvalidRequest(message, field=field, limit=limit, actual=beam_size)
+        penalty = decoding.length_penalty if decoding.HasField("length_penalty") else DEFAULT_LENGTH_PENALTY
+        return Search(beam_size, decoding.num_alternatives, penalty)
 
-def _check_values(request: Any) -> None:
-    """Refuse values that the contract does not have.
+    def _check_count(self, field: str, count: int) -> None:
+        """Check the number of texts before anything visits each of them: a message holds two million."""
+        if not count:
+            raise InvalidRequest(f"{field} is empty", field=field, reason="EMPTY_REQUEST")
+        limit = self._settings.max_texts
+        if count > limit:
+            raise OverLimit(
+                f"items in {field}", field=field, limit=limit, actual=count, reason="TOO_MANY_TEXTS"
+            )
+
+    def _check_total(self, field: str, texts: Iterable[str]) -> None:
+        """Check the length of the texts of a call together."""
+        total = sum(map(len, texts))
+        limit = self._settings.max_call_code_points
+        if total > limit:
+            raise OverLimit(
+                f"code points in {field}", field=field, limit=limit, actual=total, reason="REQUEST_TOO_LONG"
+            )
+
+    def _text_error(self, field: str, text: str) -> OverLimit | None:
+        """Return what is wrong with one text."""
+        limit = self._settings.max_code_points
+        if len(text) <= limit:
+            return None
+        return OverLimit(
+            f"code points in {field}", field=field, limit=limit, actual=len(text), reason="TEXT_TOO_LONG"
+        )
+
+    def _pair(self, field: str, pair: pb.SentencePair) -> Pair | InvalidRequest:
+        """Return a pair, or what is wrong with it."""
+        source, target = _texts(pair)
+        for name, text in (("source_text", source), ("target_text", target)):
+            if error := self._text_error(f"{field}.{name}", text):
+                return error
+        try:
+            return Pair(
+                field,
+                source,
+                target,
+                _locate_words(f"{field}.source_words", source, pair.source_words),
+                _locate_words(f"{field}.target_words", target, pair.target_words),
+            )
+        except InvalidRequest as error:
+            return error
+
+
+def _output(output: pb.OutputOptions) -> Output:
+    return Output(output.alignment == pb.ALIGNMENT_MODE_SOFT, output.tokens, output.offset_unit)
+
+
+def _check_enums(request: TranslateOptions | pb.AlignRequest) -> None:
+    """Refuse enum values that the contract does not have.
 
     Raises:
-        InvalidRequest: Saying which values there are.
+        InvalidRequest: Naming the values that it has.
     """
     for field, value, names in (
         ("output.alignment", request.output.alignment, _ALIGNMENT_MODES),
@@ -149,38 +374,37 @@ def _check_values(request: Any) -> None:
     ):
         if value not in names:
             raise InvalidRequest(f"{field}: {value} is none of {', '.join(names.values())}", field=field)
-    if isinstance(request, pb.AlignRequest):
-        return
-    if request.mime_type not in MIME_TYPES:
-        message = f"mime_type: {quoted(request.mime_type)} is neither text/plain nor text/html"
+
+
+def _check_mime_type(mime_type: str) -> None:
+    if mime_type not in MIME_TYPES:
+        message = f"mime_type: {quoted(mime_type)} is neither text/plain nor text/html"
         raise InvalidRequest(message, field="mime_type")
-    decoding = request.decoding
-    for field, number, high in (
+
+
+def _check_decoding(decoding: pb.DecodingOptions) -> None:
+    """Refuse numbers outside the ranges of the contract; a server may allow less."""
+    for name, number, high in (
         ("beam_size", decoding.beam_size, MAX_BEAM_SIZE),
         ("num_alternatives", decoding.num_alternatives, decoding.beam_size or 1),
         ("length_penalty", decoding.length_penalty, MAX_LENGTH_PENALTY),
     ):
-        if not 0 <= number <= high:  # neither is not a number
-            field = f"decoding.{field}"
+        if not 0 <= number <= high:  # also true of NaN
+            field = f"decoding.{name}"
             message = f"{field}: {number}, must be between 0 and {high}"
             raise InvalidRequest(message, field=field, limit=high, actual=number)
 
 
-def _refuse_unserved(request: Any) -> None:
-    """Refuse what the contract has and this version has not; nothing is ever ignored.
+def _unserved_output(output: pb.OutputOptions) -> dict[str, bool]:
+    return {"output.word_confidence": output.word_confidence}
+
+
+def _refuse_unserved(request: TranslateOptions | pb.AlignRequest, unserved: dict[str, bool]) -> None:
+    """Refuse fields that the contract has and this version does not serve; nothing is ever ignored.
 
     Raises:
-        NotYetServed: Saying what.
+        NotYetServed: Naming the first field that is set.
     """
-    unserved = {
-        "output.word_confidence": request.output.word_confidence,
-    }
-    if not isinstance(request, pb.AlignRequest):
-        unserved |= {
-            "mime_type": request.mime_type == "text/html",
-            "glossary": request.glossary,
-            "do_not_translate": request.do_not_translate,
-        }
     for field, is_set in unserved.items():
         if is_set:
             raise NotYetServed(field)
@@ -188,19 +412,29 @@ def _refuse_unserved(request: Any) -> None:
         raise NotYetServed("source_language_code", "detecting the language (an empty source_language_code)")
 
 
-def locate_words(field: str, text: str, words: Sequence[str]) -> list[Span] | None:
-    """Find the caller's words in a text; None if the caller gave none.
+def _texts(pair: pb.SentencePair) -> tuple[str, str]:
+    """Return both texts of a pair; one that is not given is its words, joined by single spaces."""
+    source = pair.source_text or " ".join(pair.source_words)
+    target = pair.target_text or " ".join(pair.target_words)
+    return source, target
+
+
+def _locate_words(field: str, text: str, words: Sequence[str]) -> list[Span] | None:
+    """Find the caller's words in a text, in order; None if the caller gave none.
 
     Raises:
-        InvalidRequest: They do not occur in this order and without overlap.
+        InvalidRequest: One does not occur after the words before it.
     """
-    spans: list[Span] = []
+    return list(_spans(field, text, words)) or None
+
+
+def _spans(field: str, text: str, words: Sequence[str]) -> Iterator[Span]:
     end = 0
     for index, word in enumerate(words):
         start = text.find(word, end) if word else -1
         if start < 0:
-            message = f"{field}[{index}] does not occur in the text after the words before it"  # never shown
+            # The word itself is not shown: an error message may be logged, a text never.
+            message = f"{field}[{index}] does not occur in the text after the words before it"
             raise InvalidRequest(message, field=f"{field}[{index}]", reason="WORDS_NOT_IN_TEXT")
         end = start + len(word)
-        spans.append(Span(start, end))
-    return spans or None
+        yield Span(start, end)
