@@ -1,4 +1,4 @@
-"""The plain types of an answer: what the engine makes, the edge packs and the client unpacks."""
+"""Plain types of requests and results, which translation produces, the edge packs and the client unpacks."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ NO_ATTENTION: npt.NDArray[np.float32] = np.zeros((0, 0), np.float32)
 class Finish(enum.Enum):
     """Why a sentence ended."""
 
-    STOP = "stop"  # the model wrote its end
-    LENGTH = "length"  # it did not, within the limit
-    REPETITION = "repetition"  # it wrote the same again and again
-    FORCED = "forced"  # it was given
+    STOP = "stop"  # the model wrote the end token
+    LENGTH = "length"  # it reached the limit of tokens before
+    REPETITION = "repetition"  # it repeated itself
+    FORCED = "forced"  # the target was given
 
 
 class FlagKind(enum.Enum):
-    """A doubt about a translation."""
+    """A reason to doubt a translation."""
 
     TARGET_CUT = "target_cut"  # value: the limit, in tokens
     SENTENCE_SPLIT = "sentence_split"  # value: number of parts
     REPETITION = "repetition"  # value: how often
-    NUMBER_MISMATCH = "number_mismatch"  # one span: where it was lost, or where it was made up
+    NUMBER_MISMATCH = "number_mismatch"  # one span: where it is missing, or where it was added
     URL_MISMATCH = "url_mismatch"  # likewise, and mail addresses
     PLACEHOLDER_MISMATCH = "placeholder_mismatch"  # likewise
     UNTRANSLATED_COPY = "untranslated_copy"  # value: share of the words
-    UNCOVERED_SOURCE = "uncovered_source"  # value: attention received, of an even share
-    LENGTH_OUTLIER = "length_outlier"  # value: length of the translation by that of the source
-    OTHER = "other"  # one that a newer server knows and this client does not
+    UNCOVERED_SOURCE = "uncovered_source"  # value: attention received, relative to an even share
+    LENGTH_OUTLIER = "length_outlier"  # value: length of the translation, relative to the source
+    OTHER = "other"  # known to a newer server, but not to this client
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A doubt, and what it is about."""
+    """A quality flag, with the spans that it concerns."""
 
     kind: FlagKind
-    source_span: Span | None  # None: nothing there corresponds
+    source_span: Span | None  # None: nothing corresponds
     target_span: Span | None
     value: float
 
 
 @dataclass(frozen=True)
 class Search:
-    """How the best translation is looked for.
+    """How to search for translations.
 
     Attributes:
-        beam_size: Hypotheses kept at each step; 1 is greedy.
-        num_alternatives: How many more translations are wanted, best first.
-        length_penalty: Exponent of the length by which a sum of log-probabilities is divided to be compared.
+        beam_size: Hypotheses that are kept at each step; 1 is greedy search.
+        num_alternatives: How many translations to return besides the best.
+        length_penalty: Hypotheses are ranked by their log-probability divided by length to the power of this.
     """
 
     beam_size: int = 1
@@ -66,22 +66,22 @@ class Search:
 
 
 GREEDY = Search()
-MAX_BEAM_SIZE = 8  # of the contract; a server may be configured for less
+MAX_BEAM_SIZE = 8  # in the contract; a server may allow less
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller may ask for.
+    """The options of a call.
 
     Attributes:
-        prefix: What the translation must begin with; the source is then one sentence.
-        max_target_tokens: 0 means the default, which follows the source's length.
+        prefix: What every translation must begin with; each source is then one sentence.
+        max_target_tokens: 0 means the default, which depends on the length of the source.
         both_directions: Whether words are linked by what the model attends to either way, for twice the work; of
             aligned pairs only.
-        is_bulk: Whether others may join first.
-        caller: Who asks; callers take turns.
-        deadline: On the loop's clock (`time.monotonic`): after it nobody wants the result.
-        hold: Told how many bytes the attention may take; raises MemoryFull if there is no room for them.
+        is_bulk: Whether interactive calls go first.
+        caller: Who asks, if known; callers take turns.
+        deadline: On the clock of `time.monotonic`; nobody needs the result after it.
+        hold: Holds the bytes that attention may take; raises MemoryFull if there is no room for them.
     """
 
     source: str
@@ -99,7 +99,7 @@ class Options:
 
     @property
     def pair(self) -> str:
-        """Return the direction, as metrics and people write it."""
+        """Return the direction as metrics name it, such as `en-fr`."""
         return f"{self.source}-{self.target}"
 
     @property
@@ -109,13 +109,13 @@ class Options:
 
     @property
     def wants_token_spans(self) -> bool:
-        """Tell whether it matters where each piece stands."""
+        """Tell whether the span of each token is needed."""
         return self.alignment or self.tokens
 
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the model, where it stands, and for target pieces how probable it was."""
+    """A token's piece with its span and, in a target, its log-probability."""
 
     piece: str
     span: Span
@@ -124,7 +124,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Times:
-    """Where a sentence's time went, in seconds."""
+    """The time that a sentence spent in each stage, in seconds."""
 
     queue: float = 0.0
     encode: float = 0.0
@@ -137,12 +137,12 @@ class Alternative:
 
     text: str
     score: float
-    words: AlignedWords | None  # target spans count from its own start
+    words: AlignedWords | None  # target spans count from its own beginning
 
 
 @dataclass(frozen=True)
 class TranslatedSentence:
-    """One sentence, both sides; spans point into the whole source and the whole reply."""
+    """One sentence with its translation. Spans point into the whole source and the whole reply."""
 
     source_span: Span
     target_span: Span
@@ -156,16 +156,16 @@ class TranslatedSentence:
     num_target_tokens: int = 0
     num_alternative_tokens: int = 0  # of all alternatives together
     times: Times = Times()
-    repetitions: int = 0  # that made it end
+    repetitions: int = 0  # of the last block, if that ended it
     alternatives: list[Alternative] = field(default_factory=list)
 
     @property
     def num_returned_tokens(self) -> int:
-        """Return the target tokens of all hypotheses."""
+        """Return the number of target tokens in the best translation and its alternatives."""
         return self.num_target_tokens + self.num_alternative_tokens
 
     def without_details(self) -> TranslatedSentence:
-        """Return where it stands and what it cost, without what takes memory."""
+        """Return a copy that has only spans and costs, and takes little memory."""
         return replace(
             self, words=None, source_tokens=[], target_tokens=[], attention=NO_ATTENTION, alternatives=[]
         )
@@ -173,7 +173,7 @@ class TranslatedSentence:
 
 @dataclass(frozen=True)
 class Translation:
-    """One text, translated."""
+    """A translated text."""
 
     text: str
     sentences: list[TranslatedSentence]

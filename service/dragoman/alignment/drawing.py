@@ -1,8 +1,7 @@
-"""Draw which source words a translation looked at: a grid for terminals, a figure in SVG.
+"""Drawings of an alignment: a grid for terminals and a heat map in SVG.
 
-Last stop of an alignment, after the translation is done. The figure is the familiar one: source
-words on top, target words on the left, a cell the darker the more attention it got. Links are
-pairs of indices (source word, target word); `weights[t][s]` lies in [0, 1] and may be left out.
+Source words are at the top, target words on the left, and a cell is darker the more attention it received. Links are
+pairs of indices (source word, target word); `weights[t][s]` is in [0, 1] and may be left out.
 """
 
 import re
@@ -37,7 +36,7 @@ def terminal_grid(
 ) -> str:
     """Draw an alignment in block characters, with links in brackets.
 
-    Where the columns do not fit into `width` (20 or more), the links are listed instead.
+    If the columns do not fit into `width` (at least 20), the links are listed instead.
 
     Raises:
         ValueError: The weights or links do not belong to these words.
@@ -60,7 +59,7 @@ def terminal_grid(
 
 
 def _header(words: Sequence[str]) -> Iterator[str]:
-    """Write the words from top to bottom, each above its column, ending just above the grid."""
+    """Yield the lines of the header: each word from top to bottom above its column, down to the grid."""
     columns = []
     for word in words:
         letters = [cluster.of(word) for cluster in clusters(word, Span(0, len(word)))]
@@ -88,7 +87,7 @@ def _cell(weight: float, linked: bool, colour: bool) -> str:
 def _link_list(
     source: Sequence[str], target: Sequence[str], links: Links, width: int, label: int
 ) -> Iterator[str]:
-    """Write one target word a line, then the source words it comes from, wrapped to the width."""
+    """Yield a line for each target word with its source words, wrapped to the width."""
     room = max(1, width - label - 3)
     for t, word in enumerate(target):
         line, arrow = "", f"{_aligned_right(_clip(word, label), label)} ←"
@@ -102,7 +101,7 @@ def _link_list(
 
 
 def _checked(source: Sequence[str], target: Sequence[str], weights: Weights, links: Links) -> Weights:
-    """Return one weight per cell within [0, 1]; without weights, links count as 1."""
+    """Return a weight in [0, 1] for each cell; without weights, a link counts as 1."""
     if any(not (0 <= s < len(source) and 0 <= t < len(target)) for s, t in links):
         raise ValueError(f"a link points outside {len(source)} source and {len(target)} target words")
     if not weights:
@@ -114,12 +113,12 @@ def _checked(source: Sequence[str], target: Sequence[str], weights: Weights, lin
 
 
 def _printable(text: str) -> str:
-    """Replace what would move the cursor, end the line or turn the direction of writing."""
+    """Replace characters that would move the cursor, end the line or change the writing direction."""
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def _clip(text: str, cells: int) -> str:
-    """Shorten a text to so many terminal columns, with an ellipsis."""
+    """Shorten a text to some terminal columns, with an ellipsis."""
     if cell_len(text) <= cells:
         return text
     kept = ""
@@ -152,7 +151,7 @@ def heatmap_svg(
     *,
     title: str = "",
 ) -> str:
-    """Draw an alignment as a stand-alone figure: the same input gives the same bytes.
+    """Draw an alignment as a stand-alone SVG file. The same input gives the same bytes.
 
     Raises:
         ValueError: The weights or links do not belong to these words.
@@ -189,7 +188,7 @@ def _labels(source: Sequence[str], target: Sequence[str], left: float, top: floa
 def _cells(
     source: Sequence[str], target: Sequence[str], weights: Weights, links: Links, left: float, top: float
 ) -> Iterator[str]:
-    """Draw the empty grid, the cells that got any attention, and the outlines of the links."""
+    """Draw the empty grid, the cells that received attention, and the outlines of the links."""
     columns, rows = _SIDE * len(source), _SIDE * len(target)
     yield (
         f'<rect x="{px(left)}" y="{px(top)}" width="{columns}" height="{rows}" fill="{_shade(0)}"/>'

@@ -1,9 +1,9 @@
-"""From attention between pieces to links between words.
+"""Alignment links: from attention between tokens to links between words.
 
-After the engine on the path of a sentence. Words are the reader's (`dragoman.text.words`), pieces the
-model's; both are spans into the same text, and meet by the characters they share.
+Words are a reader's (`dragoman.text.words`), tokens the model's. Both are spans into the same text, and a token belongs
+to the words whose characters it shares.
 
-Axes: S source pieces, T target pieces, V source words, W target words.
+Axes: S source tokens, T target tokens, V source words, W target words.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy.typing as npt
 from dragoman.text.spans import Span
 
 Float = npt.NDArray[np.float32]
-STRETCH = 5  # words: of fewer, other languages often say nothing
-LEAST = 3  # words that are left of them
-FAINT = 0.3  # attention received, of an even share
+STRETCH = 5  # words; fewer are often left out in another language for good reason
+LEAST = 3  # words of a stretch that must remain once its covered ends are cut off
+FAINT = 0.3  # attention that a word receives, relative to an even share
 
 
 class Link(NamedTuple):
-    """A source word and a target word that mean the same, and how sure the model is, in [0, 1]."""
+    """A source word and a target word that stand for each other, with a weight in [0, 1]."""
 
     source_word: int
     target_word: int
@@ -33,7 +33,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class AlignedWords:
-    """The words of a sentence pair and what links them."""
+    """The words of a sentence pair and the links between them."""
 
     source: list[Span]
     target: list[Span]
@@ -41,29 +41,29 @@ class AlignedWords:
     links: list[Link]
 
 
-def membership(pieces: Sequence[Span], words: Sequence[Span]) -> Float:
-    """Return which part of each piece lies in each word, (pieces, words); rows sum to 1 or 0.
+def membership(tokens: Sequence[Span], words: Sequence[Span]) -> Float:
+    """Return which part of each token is in each word, (tokens, words). Rows sum to 1 or to 0.
 
-    A piece without characters of its own (a space) belongs to the word that its place belongs to.
+    A token without characters, such as a space, belongs to the word at its place.
     """
-    piece_start, piece_end = (
-        np.array(pieces, np.int64).reshape(-1, 1, 2).transpose(2, 0, 1)
-    )  # (pieces, 1) each
+    token_start, token_end = (
+        np.array(tokens, np.int64).reshape(-1, 1, 2).transpose(2, 0, 1)
+    )  # (tokens, 1) each
     word_start, word_end = np.array(words, np.int64).reshape(1, -1, 2).transpose(2, 0, 1)  # (1, words) each
-    shared = np.minimum(piece_end, word_end) - np.maximum(piece_start, word_start)
-    placed = (word_start <= piece_start) & (piece_start < word_end)
-    shares = np.where(piece_start == piece_end, placed, np.maximum(shared, 0)).astype(np.float32)
+    shared = np.minimum(token_end, word_end) - np.maximum(token_start, word_start)
+    placed = (word_start <= token_start) & (token_start < word_end)
+    shares = np.where(token_start == token_end, placed, np.maximum(shared, 0)).astype(np.float32)
     total: Float = np.maximum(shares.sum(1, keepdims=True), np.float32(1e-9))
     return np.asarray(shares / total, np.float32)
 
 
 def word_weights(attention: Float, source: Float, target: Float) -> Float:
-    """Return attention between words, (W, V): summed over a source word's pieces, averaged over a target's.
+    """Return attention between words, (W, V): summed over a source word's tokens, averaged over a target word's.
 
     Args:
-        attention: (T, S), rows as the model gave them; what it gave to tag and end belongs to no word.
-        source: Membership of the source pieces, (S, V).
-        target: Membership of the target pieces, (T, W).
+        attention: (T, S), as the model gives it; attention to tag and end belongs to no word.
+        source: Membership of the source tokens, (S, V).
+        target: Membership of the target tokens, (T, W).
     """
     averaging = target / np.maximum(target.sum(0, keepdims=True), 1e-9)  # (T, W)
     weights: Float = np.clip(averaging.T @ attention @ source, 0.0, 1.0)
@@ -71,7 +71,7 @@ def word_weights(attention: Float, source: Float, target: Float) -> Float:
 
 
 def hard_links(weights: Float, threshold: float) -> list[Link]:
-    """Return the links of at least the threshold, by source word, then target word."""
+    """Return the links whose weight reaches the threshold, ordered by source word, then target word."""
     found = [Link(int(v), int(w), float(weights[w, v])) for w, v in np.argwhere(weights >= threshold)]
     return sorted(found)
 
@@ -87,13 +87,13 @@ def symmetrized(forward: AlignedWords, reverse: AlignedWords, threshold: float) 
 
 
 def uncovered(words: AlignedWords, text: str) -> Iterator[tuple[Span, float]]:
-    """Yield each stretch of the source that the target hardly attends to, and what it received of an even share.
+    """Yield each stretch of the source that the target hardly attends to, with its attention relative to an even share.
 
-    `STRETCH` words in a row, marks not counted, make one if they received less than `FAINT` on the mean; those that
-    overlap are one, less what is covered at its ends.
+    A stretch is `STRETCH` words in a row, punctuation aside, whose mean attention is below `FAINT`. Overlapping stretches
+    are joined, and covered words at their ends are cut off.
 
     Args:
-        text: What the words of the source are spans of.
+        text: The text that the source words are spans of.
     """
     places = [v for v, word in enumerate(words.source) if any(map(str.isalnum, word.of(text)))]
     if len(places) < STRETCH or not words.target:
@@ -106,7 +106,7 @@ def uncovered(words: AlignedWords, text: str) -> Iterator[tuple[Span, float]]:
     for start, end in np.flatnonzero(np.diff(np.pad(faint, 1))).reshape(-1, 2):
         low = start + np.flatnonzero(received[start:end] < FAINT)
         first, last = int(low[0]), int(low[-1])
-        if last - first + 1 < LEAST:  # between words that are barely covered
+        if last - first + 1 < LEAST:  # single words between barely covered ones
             continue
         span = Span(words.source[places[first]].start, words.source[places[last]].end)
         yield span, float(received[first : last + 1].mean())

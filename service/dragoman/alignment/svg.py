@@ -1,4 +1,4 @@
-"""What our figures share: the card they are drawn on, their letters and colours. Lengths are CSS pixels."""
+"""SVG building blocks of our figures: card, text and colours. Lengths are in CSS pixels."""
 
 import re
 from html import escape
@@ -14,7 +14,7 @@ _NARROW, _BROAD = frozenset("fijlrtI.,:;!|'’()[]- ·"), frozenset("mwMW@%—�
 
 
 def card(width: float, height: float, title: str) -> list[str]:
-    """Open a figure: a white card that is read aloud as `title`. The caller closes it with `</svg>`."""
+    """Return the opening of a figure: a white card that screen readers call `title`. The caller appends `</svg>`."""
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{px(width)}" height="{px(height)}"'
         f' viewBox="0 0 {px(width)} {px(height)}" role="img" font-family="{_FAMILY}">',
@@ -25,28 +25,28 @@ def card(width: float, height: float, title: str) -> list[str]:
 
 
 def heading(title: str) -> str:
-    """Write the first line of a card."""
+    """Return the first line of a card."""
     return text(MARGIN, MARGIN + FONT, title, f'font-size="{FONT + 1}" font-weight="600"')
 
 
 def text(x: float, y: float, written: str, attributes: str) -> str:
-    """Write a text with its baseline at y, in ink unless the attributes say otherwise."""
+    """Return a text with its baseline at y, in the colour `INK` unless the attributes have another."""
     fill = "" if "fill=" in attributes else f' fill="{INK}"'
     return f'<text x="{px(x)}" y="{px(y)}" {attributes}{fill}>{xml(written)}</text>'
 
 
 def xml(written: str) -> str:
-    """Escape a text, and replace what XML cannot hold."""
+    """Escape a text, and replace characters that XML does not allow."""
     return escape(_NO_XML.sub("\ufffd", written), quote=False)
 
 
 def px(length: float) -> str:
-    """Write a length with one decimal at most, so that equal figures have equal bytes."""
+    """Format a length with at most one decimal, so that equal figures have equal bytes."""
     return f"{length:.1f}".removesuffix(".0")
 
 
 def text_width(written: str) -> float:
-    """Estimate the width of a label without a font: a little too much rather than too little."""
+    """Estimate the width of a label without knowing the font, rather too wide than too narrow."""
     return FONT * sum(map(_em, written))
 
 

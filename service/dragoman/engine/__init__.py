@@ -1,1 +1,1 @@
-"""Token ids in, token ids out: onnxruntime sessions and the arrays they work on."""
+"""The engine: ONNX Runtime sessions, and the caches and batches that they work on."""

@@ -1,15 +1,14 @@
-"""Join, step, branch, leave: the decoder's batch as numpy arrays.
+"""The model runner: the decoder's rows as numpy arrays, which join, step, branch and leave.
 
-Owns the key-value caches. A row is one hypothesis; rows lie densely, new ones behind, and when some leave,
-those behind move into the gaps (`close_gaps`), so that row i belongs to the i-th item of whoever keeps a
-list in the same way.
+It owns the key-value caches. A row is one hypothesis. New rows are appended, and when rows leave, the last ones move
+into the gaps (`close_gaps`): whoever keeps a list in the same way finds row i at its i-th place.
 
-Axes: R rows, T pieces of several sentences end to end, S source positions, P cache positions, H heads,
-K width of a head, V vocabulary, N best pieces.
+Axes: R rows, T tokens of several sentences end to end, S source positions, H heads, K width of a head, V vocabulary,
+N best tokens.
 
-A decoder step reads of each row's caches what stands in it, whatever the room and the neighbours. The encoder
-pads, always to a multiple of 8, also for one sentence: its attention in float32 is bit-stable against padding
-only then. Products are of whole numbers, which no order of adding can change.
+Results do not depend on the neighbours. A decoder step reads only the positions that a row has filled. The encoder pads
+to a multiple of 8 even for a single sentence, because its attention in float32 is bit-stable against padding only then.
+All other products are of whole numbers, which add up to the same in any order.
 """
 
 from __future__ import annotations
@@ -22,25 +21,26 @@ import numpy as np
 import numpy.typing as npt
 
 from dragoman.bundle.padding import MULTIPLE, padded
-from dragoman.engine.cache import ROWS, Cache, Float, Kept, close_gaps
+from dragoman.engine.cache import Cache, CacheArray, Float, close_gaps, row_capacity
 from dragoman.engine.sessions import Binding, Sessions
 from dragoman.text.tokenizer import PAD_ID
 
 Int = npt.NDArray[np.int64]
 ShortInt = npt.NDArray[np.int32]
-NOTHING = np.zeros(0, np.float32)
-MAX_BINDINGS = 256  # kept: of as many numbers of rows, and of best pieces
-MAX_GROUP_TOKENS = 256  # of one pass through the encoder: more leave the processor's caches
+NO_ATTENTION = np.zeros(0, np.float32)
+MAX_BINDINGS = 256  # kept at once, for different numbers of rows and of best tokens
+MAX_GROUP_TOKENS = 256  # in one pass through the encoder: more would not stay in the processor's caches
 
 
 @dataclass(eq=False)
 class Step:
-    """What one step says about each row.
+    """The output of one decoder step. The next step overwrites it.
 
     Attributes:
-        log_probabilities: (R, V), natural logarithms; overwritten by the next step, as is all else.
-        top, top_log_probabilities: (R, N), the best pieces first.
-        attention: (R, S), of the alignment head. What lies behind a row's source is left over.
+        log_probabilities: (R, V), natural logarithms.
+        top: (R, N), the most probable tokens, best first.
+        top_log_probabilities: (R, N), of these.
+        attention: (R, S), of the alignment head. Positions beyond a row's source are meaningless.
     """
 
     log_probabilities: Float
@@ -50,28 +50,28 @@ class Step:
 
     @cached_property
     def best_rows(self) -> tuple[list[int], list[float]]:
-        """Return the most probable piece of each row, of equals the first, and their log-probabilities."""
+        """Return the most probable token of each row, the first of equals, and their log-probabilities."""
         # numpy's arg-max takes 1 us a row of 8,000; onnxruntime's takes 7, its TopK 12.
         best: Int = self.log_probabilities.argmax(axis=1)
         return best.tolist(), self.log_probabilities[np.arange(len(best)), best].tolist()
 
     def seen(self, row: int, width: int) -> Float:
-        """Return a copy of a row's attention to the first so many positions, (width,); the next step leaves it."""
-        return self.attention[row, :width].copy() if width else NOTHING
+        """Return a copy of a row's attention to the first positions, (width,), which the next step does not overwrite."""
+        return self.attention[row, :width].copy() if width else NO_ATTENTION
 
     @cached_property
     def top_rows(self) -> tuple[list[list[int]], list[list[float]]]:
-        """Return the top pieces of each row, and their log-probabilities, as lists: Python reads those faster."""
+        """Return the top tokens of each row and their log-probabilities, as lists, which Python reads faster."""
         return self.top.tolist(), self.top_log_probabilities.tolist()
 
 
 @dataclass(frozen=True)
 class Bound:
-    """Where everything lies for a number of rows: it takes 0.2 ms to tell the runtime, half a step of one row.
+    """The arrays that the decoder is bound to, for a number of rows. Binding takes 0.2 ms: half a step of one row.
 
     Attributes:
-        read: What it holds addresses of, and nothing else keeps.
-        written: As in `Step`: log-probabilities, best pieces, theirs, attention.
+        read: Inputs whose addresses the binding has, kept alive here.
+        written: Outputs, as in `Step`: log-probabilities, top tokens, their log-probabilities, attention.
     """
 
     binding: Binding
@@ -86,10 +86,12 @@ class ModelRunner:
         """Start without rows.
 
         Args:
-            shape: Of the model, from the bundle's manifest.
+            shape: The model's sizes, from the manifest.
         """
-        self._encoder, self._decoder = sessions.encoder, sessions.decoder
-        self._heads, self._width = shape["heads"], shape["width"] // shape["heads"]
+        self._encoder = sessions.encoder
+        self._decoder = sessions.decoder
+        self._heads = shape["heads"]
+        self._width = shape["width"] // shape["heads"]
         self._vocabulary = shape["vocabulary"]
         self._kinds = [f"{kind}_{i}" for i in range(shape["decoder_layers"]) for kind in ("key", "value")]
         self._cross_names = [f"cross_{kind}" for kind in self._kinds]
@@ -99,19 +101,19 @@ class ModelRunner:
         self.clear()
 
     def clear(self) -> None:
-        """Give up all rows, whatever state a failure left them in."""
+        """Free all rows, whatever state a failure left them in."""
         self._rows = 0
-        self._furthest = 0  # position of the row that is furthest on
+        self._furthest = 0  # the largest position of any row
         self._token = np.zeros(0, np.int64)
         self._position, self._source_length = (np.zeros(0, np.int32) for _ in range(2))
         self._self = Cache([f"self_{kind}" for kind in self._kinds], self._heads, self._width)
         self._cross = Cache(self._cross_names, self._heads, self._width, self._cross_type)
         self._log_probabilities = np.zeros((0, self._vocabulary), np.float32)
         self._attention = np.zeros(0, np.float32)
-        self._bound: dict[tuple[int, int], Bound] = {}  # by rows and best pieces, until something moves
+        self._bound: dict[tuple[int, int], Bound] = {}  # by rows and top tokens, until an array moves
 
     def join(self, sources: Sequence[Sequence[int]]) -> None:
-        """Encode some sentences, tag and end included, and give each a row behind the present ones."""
+        """Encode some sentences, tag and end included, and append a row for each."""
         if not sources:
             return
         lengths = np.array([len(source) for source in sources])
@@ -123,8 +125,8 @@ class ModelRunner:
         self._source_length[first : self._rows] = lengths
         self._position[first : self._rows] = 0
 
-    def _encode(self, sources: list[Sequence[int]]) -> list[Kept]:
-        """Return the keys and values of some sentences, (sentences, H, S, K) each."""
+    def _encode(self, sources: list[Sequence[int]]) -> list[CacheArray]:
+        """Return the cross-attention keys and values of some sentences, (sentences, H, S, K) for each name."""
         lengths = np.array([len(source) for source in sources])
         row = np.repeat(np.arange(len(sources)), lengths)  # (T,)
         place = np.concatenate([np.arange(length) for length in lengths])  # (T,)
@@ -132,15 +134,15 @@ class ModelRunner:
         slots[row, place] = np.arange(len(row))
         assert slots.shape[1] % MULTIPLE == 0, "padding decides the last bits. This is a bug."
         feeds = {"source": np.concatenate(sources), "row": row, "place": place, "slots": slots}
-        encoded: list[Kept] = self._encoder.run(self._cross_names, {**feeds, "source_length": lengths})
+        encoded: list[CacheArray] = self._encoder.run(self._cross_names, {**feeds, "source_length": lengths})
         return encoded
 
     def step(self, tokens: Sequence[int], num_top: int = 0) -> Step:
-        """Advance every row by one piece.
+        """Advance every row by one token.
 
         Args:
-            pieces: For each row, the piece before: the start, or what was chosen after the last step.
-            num_top: N, how many of the best pieces of each row are named.
+            tokens: The token that each row reads: the start token, or what was chosen after the last step.
+            num_top: N, how many of the best tokens to return for each row.
         """
         rows = self._rows
         self._token[:rows] = tokens
@@ -153,10 +155,10 @@ class ModelRunner:
         return Step(*bound.written)
 
     def _bind(self, rows: int, num_top: int) -> Bound:
-        """Tell the runtime where everything lies; the caches are written where they are read."""
+        """Bind the decoder to the arrays; it writes the caches in place."""
         binding = self._decoder.io_binding()
         caches = [*self._self.items(rows), *self._cross.items(rows)]
-        read: list[tuple[str, Int | ShortInt | Kept]] = [
+        read: list[tuple[str, Int | ShortInt | CacheArray]] = [
             ("token", self._token[:rows]),
             ("position", self._position[:rows]),
             ("source_length", self._source_length[:rows]),
@@ -166,7 +168,7 @@ class ModelRunner:
         best = np.zeros((rows, num_top), np.int64), np.zeros((rows, num_top), np.float32)
         attention = self._attention[: rows * self._cross.length].reshape(rows, -1)
         log_probabilities = self._log_probabilities[:rows]
-        written: list[tuple[str, Int | ShortInt | Kept]] = [
+        written: list[tuple[str, Int | ShortInt | CacheArray]] = [
             ("log_probabilities", log_probabilities),
             ("attention", attention),
             *((f"new_{name}", array) for name, array in caches),
@@ -184,11 +186,11 @@ class ModelRunner:
         return bound
 
     def branch(self, branches: Sequence[tuple[int, int, int]]) -> None:
-        """Make rows copies of others.
+        """Copy rows.
 
         Args:
-            branches: (source, target, steps): a target, which may be a new row behind the last, and how many steps
-                it has in common with its source already, from the first on.
+            branches: (source, target, steps): the target row, which may be the next new one, and how many of its first
+                steps are the same as the source's already.
         """
         new = [source for source, target, _ in branches if target >= self._rows]
         if new:
@@ -202,7 +204,7 @@ class ModelRunner:
             self._position[target] = self._position[source]
 
     def leave(self, rows: Sequence[int]) -> None:
-        """Give up some rows; those behind move into the gaps, as in `close_gaps`."""
+        """Free some rows; the last ones move into the gaps, as in `close_gaps`."""
         if not rows:
             return
         kept = list(range(self._rows))
@@ -218,25 +220,25 @@ class ModelRunner:
 
     @property
     def padding_ratio(self) -> float:
-        """Return the share of the caches' positions, of the rows in use, that nothing stands in."""
+        """Return which share of the cached positions of the rows in use is empty."""
         rows = self._rows
         room = rows * (self._self.length + self._cross.length)
         return 1 - int(self._position[:rows].sum() + self._source_length[:rows].sum()) / room if room else 0.0
 
     def warm_up(self) -> None:
-        """Run once what the first callers would otherwise wait for."""
+        """Run both graphs once, so that the first caller does not wait for what happens only once."""
         self.join([[PAD_ID] * MULTIPLE] * 2)
         self.step([PAD_ID] * 2, num_top=2)
         self.leave([0, 1])
 
     def _add_rows(self, count: int, source_length: int) -> None:
-        """Have room behind the present rows."""
+        """Make room for more rows."""
         used, rows = self._rows, self._rows + count
         longest = max(source_length, int(self._source_length[:used].max(initial=0)))
         has_moved = self._cross.reserve(used, rows, padded(longest))
         has_moved |= self._self.reserve(used, rows, self._furthest + 1)
         if rows > len(self._token):
-            capacity = -(-rows // ROWS) * ROWS  # like the caches
+            capacity = row_capacity(rows)
             for name in ("_token", "_position", "_source_length"):
                 old = getattr(self, name)
                 setattr(self, name, np.append(old[:used], np.zeros(capacity - used, old.dtype)))
@@ -249,7 +251,7 @@ class ModelRunner:
 
 
 def _groups(lengths: Sequence[int]) -> list[list[int]]:
-    """Return which sentences share a pass through the encoder: of similar length, and not too many pieces."""
+    """Group sentences for passes through the encoder, by similar length and a limited number of tokens."""
     groups: list[list[int]] = []
     tokens = 0
     for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):

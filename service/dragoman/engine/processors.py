@@ -1,7 +1,7 @@
-"""What this process may compute with: the container's share of processors and memory, not the host's.
+"""The processors and the memory that this process may use: the container's share, not the host's.
 
-A container sees all processors of its host; how many it is allowed to use stands in its control group.
-Threads beyond that do not make it faster: they are stopped by the kernel in the middle of a step.
+A container sees all processors of its host; its control group says how many it may use. More threads than that do not
+make it faster: the kernel stops them in the middle of a step.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-_NO_MEMORY_LIMIT = 2**60  # version 1 writes a number of this size where there is none
+_NO_MEMORY_LIMIT = 2**60  # version 1 writes a number of this size if there is no limit
 
 
 def cpu_limit(root: Path = Path("/")) -> float:
-    """Return how many processors may be used at once: the least of affinity, cpuset and quota.
+    """Return how many processors may be used at once: the smallest of affinity, cpuset and quota.
 
     Args:
-        root: Where `proc` and `sys` lie; another one in tests.
+        root: The folder of `proc` and `sys`; tests use another one.
     """
-    allowed = float(len(os.sched_getaffinity(0)))  # knows the cpuset too
+    allowed = float(len(os.sched_getaffinity(0)))  # respects the cpuset, too
     return min([allowed, *_quotas(root)])
 
 
 def usable_threads(limit: float) -> int:
-    """Return how many threads fill a limit without being stopped: 1 for 0.5, 2 for 2.7."""
+    """Return how many threads may run without being throttled: 1 for a limit of 0.5, 2 for 2.7."""
     return max(1, int(limit))
 
 
@@ -69,7 +69,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """Yield the folder of a group and those above it; inside a container, ours may be the mount itself."""
+    """Yield the folder of a group and those above it. Inside a container, the group's folder may be the mount itself."""
     folder = mount / path.lstrip("/")
     yield folder
     while folder != mount:
@@ -78,7 +78,7 @@ def _upwards(mount: Path, path: str) -> Iterator[Path]:
 
 
 def _quota(fields: list[str]) -> Iterator[float]:
-    """Yield quota over period, where there is one: no limit is written `max` or -1."""
+    """Yield quota divided by period, unless it is `max` or -1, which mean no limit."""
     if len(fields) == 2 and all(field.isdecimal() and int(field) > 0 for field in fields):
         yield int(fields[0]) / int(fields[1])
 
@@ -91,7 +91,7 @@ def _read(path: Path) -> str:
 
 
 def kernel_set() -> str:
-    """Return the widest instruction set that decides which kernels run, and with them the last bits."""
+    """Return the instruction set that decides which kernels run, and so the last bits of every result."""
     flags = set(_read(Path("/proc/cpuinfo")).split())
     known = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "i8mm", "asimddp", "asimd")
     return next((flag for flag in known if flag in flags), platform.machine())

@@ -1,4 +1,4 @@
-"""onnxruntime sessions for the two graphs of a bundle."""
+"""Sessions of ONNX Runtime for the two graphs of a bundle."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from dragoman.bundle import DECODER, ENCODER, WEIGHTS, Bundle
 from dragoman.errors import BundleError
 
-# Since 1.29 onnxruntime reports to its maker unless told not to before it is loaded. What runs here is
-# nobody else's business.
+# Since 1.29, onnxruntime sends telemetry unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
@@ -18,7 +17,7 @@ Binding = onnxruntime.IOBinding
 
 @dataclass(frozen=True)
 class Sessions:
-    """Both graphs of a model with its one copy of the weights; any number of runners may use them at once."""
+    """Both graphs of a model, with one copy of its weights. Any number of runners may share them."""
 
     encoder: onnxruntime.InferenceSession
     decoder: onnxruntime.InferenceSession
@@ -28,7 +27,7 @@ def open_sessions(bundle: Bundle, threads: int) -> Sessions:
     """Open both graphs.
 
     Args:
-        threads: Of each run, the caller's own included.
+        threads: Processor threads of each run, including the caller's own.
 
     Raises:
         BundleError: The graphs are intact but this runtime cannot run them.
@@ -45,11 +44,13 @@ def open_sessions(bundle: Bundle, threads: int) -> Sessions:
 
 def _open(graph: bytes, weights: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    # Left to itself onnxruntime maps the file, and whoever then writes to it in place kills us (SIGBUS).
+    # By default, onnxruntime maps the file into memory, and writing to it in place would kill the process (SIGBUS).
     options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # its warnings are about graph optimisation, of no use to an operator
-    # A waiting thread must not burn a core that the container is billed, and limited, for.
+    options.log_severity_level = (
+        3  # errors only: its warnings about graph optimisation do not help an operator
+    )
+    # Spinning threads would use up the processor time that the container is limited to.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

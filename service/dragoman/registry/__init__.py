@@ -1,1 +1,1 @@
-"""Which versions of which models serve, and how they and the settings change while the server runs."""
+"""The registry: which models and versions serve, and how they and the settings change while the server runs."""

@@ -1,7 +1,6 @@
-"""Put the parts together: the only place where objects are wired.
+"""Loading: build the objects of a server, and of each model, and connect them. Nothing else does.
 
-For each bundle that serves: one line of sentences, some decode loops, one translator. Used by the command line and by
-what measures a bundle.
+Each bundle that serves has a decode pool and a translator.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from dragoman.translation.translator import Translator
 
 
 def build(settings: Settings) -> tuple[ModelRegistry, Metrics]:
-    """Load the bundles and start their loops.
+    """Load the bundles and start their decode pools.
 
     Raises:
-        DragomanError: Nothing can be served.
+        DragomanError: No bundle can be served.
     """
     metrics = Metrics(CollectorRegistry())
     cores = cpu_limit()
@@ -52,16 +51,16 @@ def build(settings: Settings) -> tuple[ModelRegistry, Metrics]:
 
 
 def reloader(registry: ModelRegistry, read: Callable[[], Settings]) -> Reloader:
-    """Return what keeps a server up to date.
+    """Return the reloader of a server.
 
     Args:
-        read: Returns the settings as they are written now.
+        read: Returns the current settings.
     """
     return Reloader(registry, partial(load, registry), read)
 
 
 def load(registry: ModelRegistry, checked: Bundle) -> LoadedModel:
-    """Load one bundle for a server and start its loop.
+    """Load one bundle for a server and start its decode pool.
 
     Raises:
         StartupError: It cannot be served.
@@ -106,7 +105,7 @@ def open_engine(checked: Bundle, num_runners: int, threads: int) -> tuple[Tokeni
 
 
 def _tokenizer(checked: Bundle) -> Tokenizer:
-    """Open the tokenizer of a bundle, and check that it is the one its graphs were made for."""
+    """Open the tokenizer of a bundle, and check that the graphs were made for it."""
     try:
         tokenizer = Tokenizer(checked.read(bundle.TOKENIZER))
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""What a running server consists of; its settings and models are exchanged while it runs.
+"""The model registry: the models and settings of a running server, which may be exchanged while it runs.
 
-A call holds the model it began on (`using`), so that it ends on it, whatever is exchanged meanwhile.
+A call ends on the model on which it began (`using`), whatever is exchanged meanwhile.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LoadedModel:
 
     Attributes:
         loaded_at: Seconds since the epoch.
-        calls: That run on it; counted by the event loop's thread alone.
+        calls: How many calls are using it; only the thread of the event loop counts them.
     """
 
     bundle: Bundle
@@ -51,19 +51,19 @@ class LoadedModel:
         return self.bundle.full_name
 
     def close(self) -> None:
-        """Finish what runs and waits, then let the engine go, whoever still holds the translator."""
+        """Finish the sentences that run or wait, then release the engine, even if someone still holds the translator."""
         self.pool.close()
 
 
 @dataclass(eq=False)
 class ModelRegistry:
-    """The parts of one server, wired by `dragoman.registry.loading`.
+    """The models of one server, and what they run on.
 
     Attributes:
-        loops: Batches that each model decodes side by side.
-        threads: Of each loop.
-        models: Those that answer new calls: the default first, then by name, each from its newest version.
-        retiring: Those that only finish the calls they have.
+        num_workers: Decode workers of each model.
+        threads: Processor threads of each worker.
+        models: Those that answer new calls: the default first, then by name, newest versions first.
+        retiring: Those that only finish the calls that use them.
     """
 
     settings: Settings
@@ -77,7 +77,7 @@ class ModelRegistry:
 
     @property
     def default(self) -> LoadedModel:
-        """Return the model that answers who names none."""
+        """Return the model for calls that name none."""
         return self.models[0]
 
     @property
@@ -92,14 +92,14 @@ class ModelRegistry:
 
     @property
     def pool(self) -> DecodePool:
-        """Return the loop of the default model."""
+        """Return the decode pool of the default model."""
         return self.default.pool
 
     def pick(self, wanted: str) -> LoadedModel:
-        """Return the model of a name, or of `name@version`; the newest version where none is given.
+        """Return the model with a name, or with `name@version`; by default, its newest version.
 
         Raises:
-            NotServed: Saying what is.
+            NotServed: There is none; the error lists those that are served.
         """
         if not wanted:
             return self.default
@@ -117,10 +117,10 @@ class ModelRegistry:
 
     @contextmanager
     def using(self, wanted: str) -> Iterator[LoadedModel]:
-        """Hold a model for the time of a call.
+        """Use a model for the duration of a call.
 
         Raises:
-            NotServed: There is none of that name or version.
+            NotServed: There is no model of that name or version.
         """
         model = self.pick(wanted)
         model.calls += 1
@@ -130,13 +130,13 @@ class ModelRegistry:
             model.calls -= 1
 
     def configure(self, settings: Settings) -> None:
-        """Take over new settings."""
+        """Apply new settings."""
         self.settings = settings
         for model in (*self.models, *self.retiring):
             model.pool.set_limits(queue_limits(settings))
 
     def exchange(self, models: list[LoadedModel]) -> list[LoadedModel]:
-        """Let some models answer from now on, and return those that no longer do: they are to be retired."""
+        """Replace the models that answer calls, and return those that no longer do, to be retired."""
         gone = [model for model in self.models if model not in models]
         for model in models:
             self.metrics.add_model(model.full_name, model.load_seconds)
@@ -144,7 +144,7 @@ class ModelRegistry:
         return gone
 
     def retire(self, model: LoadedModel) -> None:
-        """Close a model that answers no more, and give its memory back to the system; takes its calls' time."""
+        """Close a model that no longer answers, once its calls are done, and return its memory to the system."""
         model.close()
         self.retiring.remove(model)
         if model.full_name not in [other.full_name for other in (*self.models, *self.retiring)]:
@@ -152,6 +152,6 @@ class ModelRegistry:
         give_memory_back()
 
     def close(self) -> None:
-        """Close all models; what runs and waits is finished."""
+        """Close all models, after the sentences that run or wait."""
         for model in (*self.models, *self.retiring):
             model.close()

@@ -1,6 +1,6 @@
-"""Take over changed bundles and settings while the server runs, on SIGHUP and when files change.
+"""The reloader: applies changed bundles and settings while the server runs, on SIGHUP and when files change.
 
-Looks, checks and loads in a thread of its own, which a volume that hangs may hold; exchanges in that of the event loop,
+It checks and loads in a thread of its own, which a hanging volume may block, and exchanges models in the event loop,
 between two calls.
 """
 
@@ -26,13 +26,13 @@ _POLL_SECONDS = 0.05
 
 
 class Reloader:
-    """Watches what a server was made of. Made in the event loop that it runs in."""
+    """Watches the files of a server. Create it in the event loop in which it runs."""
 
     def __init__(self, registry: ModelRegistry, load: Load, read: Callable[[], Settings]) -> None:
-        """Begin to watch nothing yet.
+        """Prepare to watch.
 
         Args:
-            read: Returns the settings as flags, environment and file say now.
+            read: Returns the current settings of flags, environment and file.
 
         Raises:
             StartupError: There is no thread to spare.
@@ -45,18 +45,18 @@ class Reloader:
         self._retiring: set[asyncio.Task[None]] = set()
 
     def ask(self) -> None:
-        """Reload at once, or after the reload that runs. For any thread, and for a signal handler."""
+        """Reload at once, or after a reload in progress. Any thread and any signal handler may call it."""
         self._loop.call_soon_threadsafe(self._asked.set)
 
     def stop(self) -> None:
-        """Let `run` end, after the reload that runs; its models are not taken over any more."""
+        """End `run` after a reload in progress, whose models are no longer used."""
         self._is_stopping = True
         self._asked.set()
 
     async def run(self) -> None:
-        """Watch until stopped. A change is taken over once two looks have found the same: it is complete then."""
+        """Watch until stopped. A change counts as complete once two looks in a row have found the same."""
         seen: Fingerprint | None = None
-        taken: Fingerprint | None = None  # not even the start: a file may have changed since it was read
+        taken: Fingerprint | None = None  # not even the first look: a file may have changed since it was read
         while True:
             is_asked = await self._pause()
             if self._is_stopping:
@@ -71,7 +71,7 @@ class Reloader:
         await asyncio.gather(*self._retiring, return_exceptions=True)
 
     async def _pause(self) -> bool:
-        """Wait for the time of the next look, or until somebody asks; return whether somebody did."""
+        """Wait until the next look is due or a reload is asked for; return whether one was."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._registry.settings.reload_seconds or None):
                 await self._asked.wait()
@@ -93,7 +93,7 @@ class Reloader:
         return await task
 
     async def reload(self) -> None:
-        """Take over what has changed; what cannot be taken over is logged and counted, and changes nothing."""
+        """Apply what has changed. What cannot be applied is logged and counted, and changes nothing."""
         try:
             is_good = await self._reload_settings()
             is_good &= await self._reload_models()
@@ -147,7 +147,7 @@ class Reloader:
         return not found.refused
 
     async def _retire(self, model: LoadedModel) -> None:
-        """Close a model once its calls are done; those that take too long find it closed."""
+        """Close a model once its calls are done; after `retire_seconds`, the others find it closed."""
         began = time.monotonic()
         while model.calls and time.monotonic() - began < self._registry.settings.retire_seconds:
             await asyncio.sleep(_POLL_SECONDS)
@@ -163,7 +163,7 @@ class Reloader:
 
 
 def report_refused(registry: ModelRegistry, refused: list[DragomanError]) -> None:
-    """Log and count the bundles that cannot be served."""
+    """Log and count bundles that cannot be served."""
     for error in refused:
         log.error("refused, what is loaded goes on serving: %s", error)
         registry.metrics.reloads.labels("model_refused").inc()

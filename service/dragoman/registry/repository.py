@@ -1,4 +1,4 @@
-"""What a directory offers: looks, checks, loads; a bundle that is not whole is refused and harms nobody."""
+"""The repository: the bundles of a directory, checked and loaded. A damaged bundle is refused and harms no other."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Fingerprint = tuple[object, ...]
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What should serve, and why other things cannot; without models, what serves goes on."""
+    """The models that should serve, and why others cannot. Without models, those that serve now go on."""
 
     models: list[LoadedModel]
     refused: list[DragomanError]
 
 
 def bundle_folders(path: Path) -> list[Path]:
-    """Return the bundles of a directory: itself, or those of its subdirectories that have a manifest.
+    """Return the bundle folders of a directory: itself, or its subdirectories that have a manifest.
 
-    Names that begin with a dot are passed over: Kubernetes keeps its versions of a volume there.
+    Names that begin with a dot are ignored: Kubernetes keeps the versions of a volume there.
     """
     if _has_manifest(path):
         return [path]
@@ -40,12 +40,12 @@ def bundle_folders(path: Path) -> list[Path]:
 def _has_manifest(folder: Path) -> bool:
     try:
         return (folder / MANIFEST).exists()
-    except OSError:  # not ours to read: checking it will say so
+    except OSError:  # not readable: the check of the bundle will say so
         return True
 
 
 def fingerprint(paths: Sequence[Path]) -> Fingerprint:
-    """Return what changes whenever a file, or a file of a directory, is written, replaced or removed."""
+    """Return a value that changes whenever a file, or a file of a directory, is written, replaced or removed."""
     files = [file for path in paths for file in (path, *_files(path))]
     return tuple((str(file), _state(file)) for file in files)
 
@@ -63,21 +63,21 @@ def _state(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     if path.is_dir():
-        return (found.st_dev, found.st_ino)  # another one, where there is a link
+        return (found.st_dev, found.st_ino)  # differs when a link points elsewhere
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def inputs_fingerprint(settings: Settings) -> Fingerprint:
-    """Return the state of everything that a server reads."""
+    """Return the fingerprint of all files that a server reads."""
     files = [Path(settings.config)] if settings.config else []
     return fingerprint([*files, *bundle_folders(settings.bundle)])
 
 
 def scan(settings: Settings, present: Sequence[LoadedModel], load: Load) -> ScanResult:
-    """Find what should serve; present models are kept where nothing about them changed, others are loaded.
+    """Find the models that should serve. Those that are present and unchanged are kept, others are loaded.
 
-    What was loaded from a directory before it was spoilt goes on being offered. Takes as long as checking and
-    loading do: not for the thread of the event loop.
+    A model stays a candidate if its directory was damaged after it was loaded. Checking and loading take long: do not
+    call this in the thread of the event loop.
     """
     before = {path: fingerprint([path]) for path in bundle_folders(settings.bundle)}
     limits = ReadLimits(settings.max_bundle_file_bytes, settings.file_read_seconds)
@@ -112,10 +112,10 @@ def scan(settings: Settings, present: Sequence[LoadedModel], load: Load) -> Scan
 
 
 def _add_candidate(path: Path, candidates: list[Bundle], limits: ReadLimits) -> None:
-    """Check a bundle and add it, unless it is a copy of one that is offered already.
+    """Check a bundle and add it, unless it is a copy of a candidate.
 
     Raises:
-        BundleError: It is not whole, or has the name and version of another.
+        BundleError: It is damaged, or has the name and version of a different bundle.
     """
     found = bundle.load(path, limits)
     same = next((other for other in candidates if other.full_name == found.full_name), None)
@@ -129,7 +129,7 @@ def _load(candidate: Bundle, before: Fingerprint, load: Load) -> LoadedModel:
     """Load a checked bundle.
 
     Raises:
-        DragomanError: It cannot be served, or has changed since it was checked.
+        DragomanError: It cannot be served, or it has changed since it was checked.
     """
     try:
         model = load(candidate)

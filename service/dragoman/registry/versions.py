@@ -1,4 +1,4 @@
-"""Which versions serve: decides, and does nothing."""
+"""The version policy: which bundles serve, of all that are there."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dragoman.errors import ConfigError
 
 
 def newness(version: str) -> tuple[tuple[int, int, str], ...]:
-    """Return what versions are sorted by: numbers as numbers, so that 1.10 comes after 1.9.
+    """Return the sort key of a version. Numbers are compared as numbers, so 1.10 comes after 1.9.
 
-    As in semantic versioning, `2-rc1` comes before `2`, which comes before `2.1`.
+    As in semantic versioning, `2-rc1` comes before `2`, and `2` before `2.1`.
     """
     parts = re.findall(r"\d+|-[^\W\d_]+|\D", version)
     return (*map(_rank, parts), (1, 0, ""))
@@ -28,15 +28,15 @@ def _rank(part: str) -> tuple[int, int, str]:
 
 
 def select(bundles: Sequence[Bundle], keep: int, default: str) -> list[Bundle]:
-    """Return which bundles serve: of the default name first, then by name, each from its newest version.
+    """Return the bundles that serve: the default name first, then by name, newest versions first.
 
     Args:
-        bundles: No two of the same name and version.
-        keep: How many versions of each name.
-        default: Name that answers who names none; empty where there is only one name.
+        bundles: No two have the same name and version.
+        keep: How many versions of each name to keep.
+        default: The name for calls that name none; may be empty if there is only one.
 
     Raises:
-        ConfigError: The default is not among them, or nobody said which name is.
+        ConfigError: The default is not among the names, or there are several names and no default.
     """
     names = sorted({bundle.manifest.name for bundle in bundles})
     if len(names) > 1 and not default:

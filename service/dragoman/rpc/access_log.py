@@ -1,6 +1,6 @@
-"""What remains of a call: a line in the log, a span, and ids in its trailing metadata.
+"""The access log: one line for each call, its span of a trace, and the ids in its trailing metadata.
 
-Figures, names and codes; never a text, never a key.
+It contains figures, names and codes, but never a text or a key.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def request_id(headers: Mapping[str, str]) -> str:
 
 
 class CallRecord:
-    """One call of our service, from its first byte to its last.
+    """The record of one call.
 
     Attributes:
-        facts: What its line and its span will say of it: figures and names of ours.
+        facts: Figures and names for its line and its span.
     """
 
     def __init__(self, method: str, context: Any, tracer: Tracer | None) -> None:
@@ -43,15 +43,15 @@ class CallRecord:
 
     @property
     def trailers(self) -> tuple[tuple[str, str], ...]:
-        """Return the ids for the caller. Trailing, because headers before an error would forbid gRPC's own retries."""
+        """Return the ids for the caller; trailing ones, because headers before an error would prevent gRPC's retries."""
         ids: tuple[tuple[str, str], ...] = (("x-request-id", self.request_id),)
         return (*ids, ("traceresponse", self._span.traceresponse)) if self._span else ids
 
     def end(self, code: str, seconds: float) -> None:
-        """Write the line and end the span."""
+        """Write the line of the log and end the span."""
         ids = {"request_id": self.request_id}
         if self._span:
             ids["trace_id"] = self._span.trace_id
             self._span.end(code, self.facts)
-        said = {"method": self._method, "code": code, "seconds": round(seconds, 4), **self.facts, **ids}
-        log.info("call", extra=said)
+        fields = {"method": self._method, "code": code, "seconds": round(seconds, 4), **self.facts, **ids}
+        log.info("call", extra=fields)

@@ -1,7 +1,7 @@
-"""A port and the gRPC server behind it, which is replaced if it gives up.
+"""The listener: a port and the gRPC server behind it, which is replaced when it fails.
 
-grpc.aio 1.85 ends its main loop, and with it the server, when somebody calls a method whose name is not UTF-8. The
-name is decoded before any code of ours sees the call, so all that can be done is to listen again, and at once.
+In grpc.aio 1.85, a call to a method whose name is not UTF-8 ends the main loop and with it the server. The name is
+decoded before our code sees the call, so all we can do is to listen again at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TELL_EVERY = 100  # attempts
 
 
 class Listener:
-    """One port. Calls that run when a server gives up go on; their clients connect anew for the next."""
+    """One port. When a server fails, its running calls go on, and clients connect again for the next ones."""
 
     def __init__(
         self,
@@ -34,8 +34,8 @@ class Listener:
         """Prepare to listen.
 
         Args:
-            build: Makes a server that has all it needs but a port.
-            credentials: Makes what one port needs for TLS: gRPC hands a certificate out once for each.
+            build: Makes a server with everything but a port.
+            credentials: Makes the TLS credentials of one port; gRPC asks for a certificate once for each.
         """
         self._build, self._host, self._credentials = build, host, credentials
         self._servers: list[
@@ -44,11 +44,11 @@ class Listener:
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, port: int, grace: float) -> int:
-        """Listen, now and whenever the server has given up; return the port.
+        """Listen, now and again whenever the server fails; return the port.
 
         Args:
-            port: 0 takes a free one.
-            grace: How long calls may go on in a server that has given up, in seconds.
+            port: 0 chooses a free one.
+            grace: How long calls may go on in a server that has failed, in seconds.
 
         Raises:
             StartupError: The port is taken, or the address is not ours.
@@ -58,7 +58,7 @@ class Listener:
         return bound
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, and end those that run after a while; a second time, with less patience."""
+        """Refuse new calls, and end running ones after some time. A second call may shorten that time."""
         if self._watching:
             self._watching.cancel()
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
@@ -86,7 +86,7 @@ class Listener:
             self._servers.remove(server)
 
     async def _listen_again(self, port: int) -> None:
-        """Listen as soon as the port is free: the server before closes it before its calls are over."""
+        """Listen as soon as the port is free; the failed server closes it before its calls are over."""
         for attempt in itertools.count(1):
             try:
                 _try_address(self._host, port)
@@ -119,7 +119,7 @@ def _open(
 
 
 def _try_address(host: str, port: int) -> None:
-    """Bind for a moment: the system says what is wrong, where gRPC would only log it."""
+    """Bind to an address for a moment, because the system says what is wrong, while gRPC only logs it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

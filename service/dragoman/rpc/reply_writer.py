@@ -1,4 +1,4 @@
-"""Sending through grpc.aio, around what it does not do well: calls that end while something is on its way."""
+"""The reply writer: sends through grpc.aio, which does not handle calls well that end during a write."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class ReplyWriter:
-    """Writes the replies of a stream, the headers by themselves, and lets nobody leave in the middle of those.
+    """Writes the replies of a stream. It sends the headers first, and waits for them even if the call ends meanwhile.
 
-    gRPC would send them once more with the error, which the core forbids: the caller would never hear of the end.
+    Otherwise gRPC would send them again with the error, which its core forbids, and the caller would never learn that the
+    call has ended.
     """
 
     def __init__(self, context: Any) -> None:
@@ -42,26 +43,26 @@ class ReplyWriter:
 
 @contextmanager
 def _perhaps_for_nobody() -> Iterator[None]:
-    """Take what can be sent no more for the end of the call, of which gRPC will tell us a moment later."""
+    """Treat a failed write as the end of the call, which gRPC reports a moment later."""
     try:
         yield
     except grpc.aio.InternalError as error:
-        if "grpc_call_start_batch" in str(error):  # not the caller's doing, but misuse
+        if "grpc_call_start_batch" in str(error):  # misuse of gRPC, not an ended call
             raise
         raise asyncio.CancelledError from None
 
 
 def _heed(done: asyncio.Future[None]) -> None:
-    """Take note of an error that perhaps nobody waits for any more: the caller is gone."""
+    """Retrieve an error that nobody may wait for any more, because the caller is gone."""
     if not done.cancelled():
         done.exception()
 
 
 async def abort(context: Any, code: grpc.StatusCode, message: str, trailers: Any) -> None:
-    """End a call with an error, and leave nothing of it behind.
+    """End a call with an error, and release everything that it holds.
 
-    gRPC keeps the exception with the call, and the exception's stack trace keeps the call and its request: up to
-    100 MB for a message of 4 MiB, until a garbage collection that is long in coming.
+    gRPC keeps the exception with the call, and the traceback of the exception keeps the call and its request: up to
+    100 MB for a message of 4 MiB, until the garbage collector runs.
     """
     try:
         with _perhaps_for_nobody():

@@ -1,4 +1,4 @@
-"""The table: our errors to gRPC codes and details."""
+"""Status codes: the table from our errors to gRPC codes, and the details of an error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def number_of(error: errors.DragomanError) -> int:
 
 
 def trailers(error: errors.DragomanError) -> tuple[tuple[str, str | bytes], ...]:
-    """Return the trailing metadata that carries the details, and the hint that gRPC's own retries read."""
+    """Return the trailing metadata of an error: its details, and the delay that gRPC's own retries respect."""
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     ]
@@ -56,13 +56,12 @@ def trailers(error: errors.DragomanError) -> tuple[tuple[str, str | bytes], ...]
         used_up = error_details_pb2.QuotaFailure.Violation(subject=error.subject, description=error.message)
         details.append(error_details_pb2.QuotaFailure(violations=[used_up]))
     if isinstance(error, errors.QueueFull | errors.QuotaExhausted | errors.DeadlineTooShort):
-        milliseconds = math.ceil(1000 * error.retry_seconds)  # not a moment too early
+        milliseconds = math.ceil(1000 * error.retry_seconds)  # rounded up: never too early
         delay = Duration()
         delay.FromMilliseconds(milliseconds)
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    if isinstance(
-        error, errors.QueueFull | errors.QuotaExhausted
-    ):  # a deadline that was too short will be so again
+    # A retry after the same delay would fail again if the deadline was too short, so that has no such hint.
+    if isinstance(error, errors.QueueFull | errors.QuotaExhausted):
         hints.append(("grpc-retry-pushback-ms", str(milliseconds)))
     packed = []
     for detail in details:

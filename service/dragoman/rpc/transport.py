@@ -1,11 +1,11 @@
-"""The limits of connections, in gRPC's words."""
+"""Transport settings: the limits of connections, as arguments of gRPC."""
 
 from __future__ import annotations
 
 from dragoman.config import Settings
 
 _WINDOW_BYTES = 64 * 1024  # of a stream whose request is not read yet
-_NEVER = 2**31 - 1  # milliseconds, what gRPC takes for infinity
+_NEVER = 2**31 - 1  # milliseconds; gRPC treats it as infinity
 
 
 def arguments(settings: Settings, max_message_bytes: int) -> list[tuple[str, int]]:

@@ -1,35 +1,35 @@
-"""List, per language, the words whose final dot rarely ends a sentence.
+"""Abbreviations by language: words whose final period rarely ends a sentence.
 
-Read by `sentences`. An entry in lower case stands for every case; a capitalised one for
-itself and for ALL CAPS, so that `Gen.` is a general and `gen.` is not.
+An entry in lower case matches any case; a capitalised one matches itself and ALL CAPS, so that `Gen.` is a general and
+`gen.` is not.
 """
 
 from typing import NamedTuple
 
 
 class Abbreviations(NamedTuple):
-    """What one language abbreviates, and how its sentences tend to begin."""
+    """The abbreviations of one language, and the words that usually begin its sentences."""
 
-    before_names: frozenset[str]  # never last in a sentence: Mr. Smith, cf. Chomsky
-    before_numbers: frozenset[str]  # abbreviations only in front of a number: No. 5, but "No."
-    ambiguous: frozenset[str]  # last in a sentence only if the next word is an opening
-    openings: frozenset[str]  # words, in lower case, that open a sentence but hardly ever a name
+    before_names: frozenset[str]  # never end a sentence: Mr. Smith, cf. Chomsky
+    before_numbers: frozenset[str]  # abbreviations only before a number: No. 5, but "No."
+    ambiguous: frozenset[str]  # end a sentence only if the next word usually begins one
+    openings: frozenset[str]  # words, in lower case, that begin sentences but hardly ever names
 
     def is_before_name(self, word: str) -> bool:
-        """Tell whether a name or an example always follows."""
+        """Tell whether the word is always followed by a name or an example."""
         return _listed(word, self.before_names)
 
     def is_before_number(self, word: str) -> bool:
-        """Tell whether the word is an abbreviation when a number follows."""
+        """Tell whether the word is an abbreviation if a number follows."""
         return _listed(word, self.before_numbers)
 
     def is_ambiguous(self, word: str) -> bool:
-        """Tell whether the word can stand inside a sentence as well as at its end."""
+        """Tell whether the word occurs inside sentences as well as at their ends."""
         return _listed(word, self.ambiguous)
 
 
 def abbreviations_of(language: str) -> Abbreviations:
-    """Return the lists of a language; one that has none here is split by the general rules."""
+    """Return the lists of a language, empty ones if it has none: then only the general rules apply."""
     return _BY_LANGUAGE.get(language, _NONE)
 
 

@@ -1,4 +1,4 @@
-"""Language codes: which exist, so that a misspelt one is told from one that is not served."""
+"""Language codes: which ones exist, so that a misspelt code and a language that is not served get different errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CODES = """
     pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti
     tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
 """
-# Languages that have no shorter code, and that other translators know.
+# Languages without a two-letter code that other translators know.
 _LONGER = """
     ace acm aeb ajp apc ars ary arz ast awa azb ban bem bho bjn bug ceb cjk ckb crh dik dyu fil fon fur fuv gaz
     hne ilo kac kab kam kbp kea kmb kmr knc lij lmo ltg lua luo lus mag mai min mni mos nso nus pag pap pbt prs
@@ -23,7 +23,7 @@ _CODE = re.compile(r"([A-Za-z]{2,3})([-_][A-Za-z0-9]{2,8})*")
 
 
 def primary_language(code: str) -> str | None:
-    """Return the bare language of a code with script or region, or None if it is no language.
+    """Return the language of a code that may have a script or region; None if it is not a language.
 
     >>> primary_language("es-419"), primary_language("en_US"), primary_language("fil"), primary_language("xx")
     ('es', 'en', 'fil', None)

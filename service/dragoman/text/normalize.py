@@ -1,8 +1,6 @@
-"""Bring a sentence to the one typographic form that the model knows.
+"""Normalisation: the one typographic form that the model knows, with the way back to the caller's characters.
 
-Between *sentences* and *tokenizer* on the path of a text, and used word for word by training, so that
-the model never meets a form it was not trained on. Offsets lead every normalised character back to the
-caller's own characters.
+Training normalises in the same way, so the model never meets a form that it was not trained on.
 """
 
 import re
@@ -10,8 +8,8 @@ import unicodedata
 from itertools import pairwise
 from typing import NamedTuple
 
-# One convention for what keyboards and style guides write differently. The model sees, and writes, the
-# plain form; every key is one code point, so only NFC and dropped characters can change the length.
+# The model reads and writes the plain form of what keyboards and style guides write differently. Every key is one code
+# point.
 _TYPOGRAPHY = {
     **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u00b4\u2032", "'"),
     **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033", '"'),
@@ -25,12 +23,12 @@ _CONTROL = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(
 _TABLE = str.maketrans({**_TYPOGRAPHY, **dict.fromkeys([*_INVISIBLE, *_CONTROL], "")})
 _UNUSUAL = re.compile(r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\u00b3\u00b5-\u024f]|  |^ | $")
 
-_MOST_MARKS = 64  # NFC sorts those of a letter in a time that grows with the square of their number
+_MOST_MARKS = 64  # of one letter: NFC sorts them in a time that grows with the square of their number
 _MARKED = re.compile(r"[^\x00-\u02ff]{64}")  # combining marks are among these
 
 
 class Normalized(NamedTuple):
-    """A normalised sentence and, for each of its characters, the half-open span it came from."""
+    """A normalised sentence and, for each of its characters, where its source begins and ends."""
 
     text: str
     starts: list[int]
@@ -38,14 +36,14 @@ class Normalized(NamedTuple):
 
 
 def normalize(text: str) -> str:
-    """Return the normalised text alone, fast: NFC, plain quotes, single spaces, nothing invisible."""
+    """Return the normalised text alone: in NFC, with plain quotes and single spaces, without invisible characters."""
     if _UNUSUAL.search(text) is None:  # almost every sentence
         return text
     return " ".join(_composed(text.translate(_TABLE)).split())
 
 
 def normalize_with_offsets(text: str) -> Normalized:
-    """Return the same text as `normalize`, with the way back to the caller's characters."""
+    """Return the same text as `normalize`, with the spans of the caller's characters."""
     if _UNUSUAL.search(text) is None:
         return Normalized(text, list(range(len(text))), list(range(1, len(text) + 1)))
     characters: list[str] = []
@@ -66,7 +64,7 @@ def normalize_with_offsets(text: str) -> Normalized:
 
 
 def _composed(text: str) -> str:
-    """Return the NFC of a text, of which the marks of one letter beyond the first `_MOST_MARKS` are put in order apart."""
+    """Return a text in NFC, in linear time: marks are put in order at most `_MOST_MARKS` at a time."""
     if _MARKED.search(text) is None:
         return unicodedata.normalize("NFC", text)
     places, marks = [0], 0
@@ -80,7 +78,7 @@ def _composed(text: str) -> str:
 
 
 def _composing_runs(text: str) -> list[tuple[int, int]]:
-    """Cut the text where no NFC composition can reach across, so that each run normalises alone."""
+    """Split a text where no NFC composition reaches across, so that each run can be normalised alone."""
     runs: list[tuple[int, int]] = []
     start = 0
     for index in range(1, len(text)):
@@ -93,7 +91,7 @@ def _composing_runs(text: str) -> list[tuple[int, int]]:
 
 
 def _may_compose(character: str) -> bool:
-    """Tell whether the character may combine with one before it, or vanish from between two that do."""
+    """Tell whether a character may combine with one before it, or be dropped from between two that combine."""
     code = ord(character)
     if code < 0x300:  # Latin letters start a run; only the invisible ones do not
         return character in _INVISIBLE or (code < 0xA0 and character in _CONTROL)

@@ -1,8 +1,7 @@
-"""Cut a text into sentences, and a sentence that is too long into pieces.
+"""Sentence splitting: the sentences of a text as spans, and the parts of a sentence that is too long.
 
-First stop of a text on its way to the model. Only offsets leave here: whatever lies
-outside the spans is white space and is put back as it was. Every pattern consumes what
-it looks at, or looks at a bounded stretch: the time is linear in the length of the text.
+Whatever is outside the spans is white space, and goes back into the translation as it was. Every pattern consumes what
+it matches or looks ahead a bounded distance, so that the time is linear in the length of the text.
 """
 
 import re
@@ -12,9 +11,9 @@ from itertools import accumulate
 from dragoman.text.abbreviations import Abbreviations, abbreviations_of
 from dragoman.text.spans import Span, clusters, trim
 
-_MAX_ASIDE = 300  # code points; a longer parenthesis may be split inside
+_MAX_ASIDE = 300  # code points of a parenthesis that is not split inside
 _MAX_WORD_BEFORE = 24  # code points; no abbreviation is longer
-_MIN_WORDS_TO_WRAP = 3  # a shorter line is an item of a list, not a line of a paragraph
+_MIN_WORDS_TO_WRAP = 3  # a shorter line is a list item, not a line of a paragraph
 
 _WHITE = re.compile(r"\s+")
 _BREAKS = r"\t-\r\x1c-\x1f\x85\u2028\u2029"  # tab to carriage return, separators of files to paragraphs
@@ -46,12 +45,11 @@ _CLAUSE = re.compile(r"[;:,–—!?…][\"'”’»)\]]*+(?=\s)|—")
 def split_sentences(text: str, language: str) -> list[Span]:
     """Find the sentences of a text, in order.
 
-    The spans are disjoint, not empty, and begin and end on characters that are not white;
-    all other characters are white. A doubtful boundary is not one: half a sentence
-    translates worse than two at once.
+    The spans are disjoint and not empty, they begin and end with a character that is not white space, and everything
+    outside them is white space. In doubt, two sentences stay together: half a sentence translates worse than two.
 
     Args:
-        language: `en`, `es` or `fr`; for any other, abbreviations are not known.
+        language: `en`, `es` or `fr`; no abbreviations are known of any other.
 
     >>> [span.of("Ask Dr. No.  He knows.") for span in split_sentences("Ask Dr. No.  He knows.", "en")]
     ['Ask Dr. No.', 'He knows.']
@@ -61,34 +59,34 @@ def split_sentences(text: str, language: str) -> list[Span]:
 
 
 def split_to_fit(text: str, span: Span, fits: Callable[[str], bool]) -> list[Span]:
-    """Cut a span into pieces that each fit: between clauses, else words, else characters.
+    """Split a span into parts that fit: between clauses if possible, else between words, else between characters.
 
-    Together the pieces cover what `span` covers, white space at the cuts excepted.
+    The parts cover the span, except for white space where it was cut.
 
     Raises:
         ValueError: A single code point does not fit.
     """
-    pieces: list[Span] = []
+    parts: list[Span] = []
     waiting = [trim(text, *span)]
     while waiting:
-        piece = waiting.pop()
-        if piece.start == piece.end:
+        part = waiting.pop()
+        if part.start == part.end:
             continue
-        if fits(piece.of(text)):
-            pieces.append(piece)
+        if fits(part.of(text)):
+            parts.append(part)
             continue
-        if piece.end - piece.start == 1:
-            raise ValueError(f"the character at offset {piece.start} does not fit on its own")
-        cut = _best_cut(text, piece)
-        waiting += trim(text, cut, piece.end), trim(text, piece.start, cut)  # the left one is next
-    return pieces
+        if part.end - part.start == 1:
+            raise ValueError(f"the character at offset {part.start} does not fit on its own")
+        cut = _best_cut(text, part)
+        waiting += trim(text, cut, part.end), trim(text, part.start, cut)  # the left one is next
+    return parts
 
 
 def _blocks(text: str) -> Iterator[Span]:
-    """Yield the stretches that no sentence crosses: lines, table cells, wrapped paragraphs."""
+    """Yield the blocks that no sentence crosses: lines, table cells and wrapped paragraphs."""
     whole = trim(text, 0, len(text))
     start = line_start = whole.start
-    gaps = _WHITE.finditer(text, *whole) if _BREAK.search(text, *whole) else ()  # most texts are a line
+    gaps = _WHITE.finditer(text, *whole) if _BREAK.search(text, *whole) else ()  # most texts are one line
     for gap in gaps:
         if not _BREAK.search(text, gap.start(), gap.end()):
             continue
@@ -101,7 +99,7 @@ def _blocks(text: str) -> Iterator[Span]:
 
 
 def _is_wrap(text: str, line: Span, gap: re.Match[str]) -> bool:
-    """Tell whether a line break only wraps a paragraph to the width of a page."""
+    """Tell whether a line break only wraps a paragraph."""
     last, first = text[line.end - 1], text[gap.end()]
     return (
         first.islower()
@@ -113,10 +111,10 @@ def _is_wrap(text: str, line: Span, gap: re.Match[str]) -> bool:
 
 
 def _split_block(text: str, block: Span, known: Abbreviations) -> Iterator[Span]:
-    """Yield the sentences of a block; each of them holds a letter or a digit if the block does."""
+    """Yield the sentences of a block. Each has a letter or a digit, if the block has one."""
     start = block.start
     last = next((i for i in range(block.end - 1, start - 1, -1) if text[i].isalnum()), start)
-    if not _MARK.search(text, start, last):  # a sentence alone, most headings, labels and table cells
+    if not _MARK.search(text, start, last):  # a single sentence; most headings, labels and table cells
         yield block
         return
     first = _first_letter(text, start, last)
@@ -140,9 +138,9 @@ def _first_letter(text: str, start: int, last: int) -> int:
 
 
 def _enclosures(text: str, block: Span) -> tuple[list[int], list[int]]:
-    """Count, for every character, the asides and the quotations around it.
+    """Return for each character how many asides and how many quotations it is in.
 
-    An aside is a short pair of brackets opened in mid-sentence. What is never closed counts for nothing.
+    An aside is a short text in brackets that begins inside a sentence. What is never closed is neither.
     """
     asides: list[Span] = []
     quotes: list[Span] = []
@@ -177,22 +175,22 @@ def _opens_sentence(text: str, start: int, index: int) -> bool:
 def _ends_sentence(
     text: str, start: int, mark: re.Match[str], following: int, quoted: bool, known: Abbreviations
 ) -> bool:
-    """Decide whether a sentence that began at `start` ends with this mark."""
+    """Tell whether the sentence that began at `start` ends with this mark."""
     ahead = _AHEAD.match(text, following)
     if ahead is None or text[following] in _CONTINUES:
         return False
     opening, inverted, word, _ = ahead.groups()
     if following == mark.end() and not inverted:  # no white space: a number, an address, a file name
         return False
-    if word[:1].islower() and not word[1:2].isupper() and not inverted:  # iPad opens a sentence
-        said = quoted or opening or mark.group(2)
-        spoken = mark.group(1).strip(".…") and not said
-        return bool(spoken) and len(text[start : mark.start()].split(maxsplit=1)) > 1  # not "Ah ! mais oui"
+    if word[:1].islower() and not word[1:2].isupper() and not inverted:  # "iPad" may begin a sentence
+        is_quotation = quoted or opening or mark.group(2)
+        is_exclamation = bool(mark.group(1).strip(".…")) and not is_quotation
+        return is_exclamation and len(text[start : mark.start()].split(maxsplit=1)) > 1  # not "Ah ! mais oui"
     return mark.group(1) != "." or _period_ends(text, start, mark.start(), ahead, known)
 
 
 def _period_ends(text: str, start: int, dot: int, ahead: re.Match[str], known: Abbreviations) -> bool:
-    """Decide whether one period, with no lower-case letter ahead, ends a sentence."""
+    """Tell whether a single period ends a sentence, if no lower-case letter follows."""
     before = text[max(start, dot - _MAX_WORD_BEFORE) : dot]
     word = (before.split() or [""])[-1]
     rest = before[: len(before) - len(word)].rstrip()
@@ -215,7 +213,7 @@ def _period_ends(text: str, start: int, dot: int, ahead: re.Match[str], known: A
 
 
 def _is_opening(ahead: re.Match[str], known: Abbreviations) -> bool:
-    """Tell whether the word ahead begins a sentence rather than a name."""
+    """Tell whether the next word is more likely to begin a sentence than to be a name."""
     _, inverted, word, after = ahead.groups()
     elided = word.lower() + "'"
     if inverted or (after in ("'", "’") and elided in known.openings):
@@ -223,16 +221,16 @@ def _is_opening(ahead: re.Match[str], known: Abbreviations) -> bool:
     return word.lower() in known.openings and after != "."
 
 
-def _best_cut(text: str, piece: Span) -> int:
-    """Choose where to halve a piece, of two code points at least."""
-    middle = (piece.start + piece.end) // 2
-    by_character = () if piece.of(text).isascii() else clusters(text, piece)
+def _best_cut(text: str, part: Span) -> int:
+    """Return the place nearest to the middle where a part, of at least two code points, is best cut."""
+    middle = (part.start + part.end) // 2
+    by_character = () if part.of(text).isascii() else clusters(text, part)
     for places in (
-        (found.end() for found in _CLAUSE.finditer(text, *piece)),
-        (found.start() for found in _WHITE.finditer(text, *piece)),
+        (found.end() for found in _CLAUSE.finditer(text, *part)),
+        (found.start() for found in _WHITE.finditer(text, *part)),
         (cluster.end for cluster in by_character),
     ):
-        inner = (place for place in places if piece.start < place < piece.end)
+        inner = (place for place in places if part.start < place < part.end)
         nearest = min(inner, key=lambda place: abs(place - middle), default=None)
         if nearest is not None:
             return nearest

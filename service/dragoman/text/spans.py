@@ -1,7 +1,7 @@
-"""Name a stretch of the caller's text, and the smallest stretch one should not cut.
+"""Spans: stretches of a text, and the characters as a reader sees them.
 
-Everything that points into a text, from sentence splitting to alignments, does it with
-`Span`. White space means `str.isspace` everywhere: to `re`, a backslash and an s.
+Everything that points into a text, from sentence splitting to alignments, does so with a `Span`. White space is what
+`str.isspace` says, which regular expressions agree with.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class Span(NamedTuple):
 
 
 def trim(text: str, start: int, end: int) -> Span:
-    """Shrink a range until it begins and ends on a character that is not white."""
+    """Shrink a range until it begins and ends with a character that is not white space."""
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
@@ -41,7 +41,7 @@ def trim(text: str, start: int, end: int) -> Span:
 
 
 def clusters(text: str, span: Span) -> Iterator[Span]:
-    """Yield what a reader takes for single characters: accents, flags and joined emoji stay whole."""
+    """Yield the characters as a reader sees them: with their accents, and flags and joined emoji as one."""
     start = span.start
     while start < span.end:
         end = start + 1
@@ -54,12 +54,12 @@ def clusters(text: str, span: Span) -> Iterator[Span]:
 
 
 def _joins(text: str, index: int) -> bool:
-    """Tell whether a joiner glues this character to the one before it."""
+    """Tell whether a joiner connects this character with the one before."""
     return text[index - 1] == ZERO_WIDTH_JOINER and not text[index].isspace()
 
 
 def _extends(character: str) -> bool:
-    """Tell whether a character only modifies the one before it."""
+    """Tell whether a character modifies the one before."""
     if character < "\u0300":  # nearly every character of the languages served
         return False
     return (

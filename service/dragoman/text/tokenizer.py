@@ -1,7 +1,7 @@
-"""Turn a normalised sentence into piece ids and back, keeping the place of every piece.
+"""The tokenizer: from a normalised sentence to tokens and back, with the span of every token. Shared with training.
 
-Between *normalize* and the engine; shared with training. Built on SentencePiece with byte fallback: a
-character without a piece of its own is spelled in bytes, so none is lost.
+It is built on SentencePiece with byte fallback: a character without a piece of its own is spelled in bytes, so none is
+lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MARKED_APART = re.compile(f"([{SPACE}{''.join(MARK_PIECES)}])")
 
 
 def language_tag(language: str) -> str:
-    """Return the control symbol that asks for a target language.
+    """Return the language tag: the control symbol that asks for a target language.
 
     >>> language_tag("fr")
     '<2fr>'
@@ -39,27 +39,27 @@ def language_tag(language: str) -> str:
 
 
 class Encoded(NamedTuple):
-    """Tokens and, for each, the half-open span of its characters (bytes of one character share its span)."""
+    """Tokens, each with the span of its characters. The bytes of one character share its span."""
 
     tokens: list[int]
     spans: list[Span]
 
 
 class Decoded(NamedTuple):
-    """Text and, for each piece it came from, the half-open span of its characters."""
+    """A text, and the span of each token that it was decoded from."""
 
     text: str
     spans: list[Span]
 
 
 class Tokenizer:
-    """One vocabulary for all languages. Immutable once built, safe to share between threads."""
+    """The vocabulary of all languages. It is immutable and safe to share between threads."""
 
     def __init__(self, model_bytes: bytes) -> None:
         """Load a SentencePiece model.
 
         Raises:
-            ValueError: The bytes are no such model, or its reserved ids are not ours.
+            ValueError: The bytes are not such a model, or it reserves other ids.
         """
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model_bytes)
@@ -86,7 +86,7 @@ class Tokenizer:
         self._text = [
             "" if id_ in controls else piece.replace(SPACE, " ") for id_, piece in enumerate(self._pieces)
         ]
-        self._text[UNKNOWN_ID] = "\ufffd"  # no text is encoded as it, but a model might write it
+        self._text[UNKNOWN_ID] = "\ufffd"  # text is never encoded as this, but a model might write it
         self.languages = {
             piece[2:-1]: id_
             for id_, piece in enumerate(self._pieces)
@@ -104,17 +104,17 @@ class Tokenizer:
         return self._id_of_mark.keys() == MARK_PIECES.keys()
 
     def piece(self, id_: int) -> str:
-        """Return the piece as SentencePiece writes it, for people who debug."""
+        """Return the piece of a token as SentencePiece writes it, for debugging."""
         return self._pieces[id_]
 
     def tag_id(self, language: str) -> int:
-        """Return the id of the control symbol for a target language; `KeyError` for an unknown one."""
+        """Return the token that asks for a target language; raise `KeyError` for an unknown one."""
         return self.languages[language]
 
     def encode_batch(
         self, texts: list[str], num_threads: int = 1, *, marked: bool = False
     ) -> list[list[int]]:
-        """Return the ids alone, for many normalised texts at once: what training needs."""
+        """Tokenize many normalised texts at once, without spans, as training needs them."""
         encoded: list[list[int]] = self._processor.encode(
             [f" {text}" for text in texts], num_threads=num_threads
         )
@@ -151,7 +151,7 @@ class Tokenizer:
         return ids
 
     def _spans(self, ids: list[int], text: str) -> list[Span]:
-        """Walk the text along its pieces: a piece covers its letters, not the space before them."""
+        """Return the span of each token: its letters, without the space before them."""
         spans: list[Span] = []
         position = 0
         pending = 0  # bytes of the current character still to come
@@ -172,7 +172,7 @@ class Tokenizer:
         return spans
 
     def decode_text(self, ids: list[int], *, marked: bool = False) -> str:
-        """Return the text alone that pieces join to, in a tenth of the time."""
+        """Return the text alone, in a tenth of the time of `decode`."""
         if marked or not self._byte_of.keys().isdisjoint(ids):
             return self.decode(ids, marked=marked).text
         return "".join([self._text[id_] for id_ in ids]).lstrip(" ")

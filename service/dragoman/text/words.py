@@ -1,7 +1,6 @@
-"""Cut a text into the words a reader sees, for alignments and the figures drawn of them.
+"""Words as a reader sees them, for alignments and their figures.
 
-Where a model's pieces are gathered into words. No language is asked for: a sentence and
-its translation are cut by the same rules.
+The rules are the same for all languages, so a sentence and its translation are split alike.
 """
 
 import re
@@ -11,7 +10,7 @@ from dragoman.text.spans import Span
 
 
 def _mark_ranges() -> str:
-    """Write the combining marks of the basic plane as the inside of a character class."""
+    """Return the combining marks of the basic plane as ranges of a character class."""
     marks = [code for code in range(0x300, 0x10000) if category(chr(code)).startswith("M")]
     starts = [code for code, before in zip(marks, [0, *marks], strict=False) if code - before > 1]
     ends = [code for code, after in zip(marks, [*marks[1:], 0x10000], strict=True) if after - code > 1]
@@ -38,8 +37,8 @@ _EXTEND = f"[{_EXTENDERS}]*+"
 _CHARACTER = rf"[^\W_{_UNSPACED}]{_EXTEND}"
 _LETTERS = f"(?:{_CHARACTER})++"
 
-# The kinds of word, the first that fits wins. All of them consume what they looked at or
-# look a bounded stretch ahead, so that the time is linear in the length of the text.
+# The kinds of words; the first that matches wins. Each consumes what it matches or looks ahead a bounded distance, so
+# that the time is linear in the length of the text.
 _KINDS = {
     "address": (
         r"(?i:(?:https?|s?ftps?|file|wss?|ssh|git)://|(?:mailto|tel|urn):|www\.)"
@@ -76,9 +75,9 @@ def find_addresses(text: str) -> list[Span]:
 def split_words(text: str) -> list[Span]:
     """Find the words and punctuation marks of a text, in order.
 
-    The spans are disjoint, not empty, and cover every character that is not white. Elisions end a word,
-    contractions, hyphens, separators of numbers and dots of initials do not; a run of one and the same
-    mark is one word, and so are an address and a joined emoji.
+    The spans are disjoint and not empty, and cover every character that is not white space. An elision ends a word; a
+    contraction, a hyphen, a separator inside a number and the periods of initials do not. A run of the same mark is one
+    word, as are an address and a joined emoji.
 
     >>> [span.of("L'accord n'est-il pas signé?!") for span in split_words("L'accord n'est-il pas signé?!")]
     ["L'", 'accord', "n'", 'est-il', 'pas', 'signé', '?', '!']

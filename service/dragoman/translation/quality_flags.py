@@ -1,7 +1,7 @@
-"""What speaks against a translation, found by comparing its text with the source's, without the model.
+"""Quality flags that follow from comparing the texts of a sentence, without the model.
 
-Beside *postprocessing*, which knows what the model did. Languages are not asked for: numbers, addresses and placeholders
-are the same in all of them, but for a few words that numbers are written in.
+The rules are the same for all languages, because numbers, addresses and placeholders are, apart from a few words for
+numbers.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dragoman.text.spans import Span
 from dragoman.text.words import find_addresses
 from dragoman.types import Flag, FlagKind
 
-SHORTEST, LONGEST = 0.4, 2.5  # of a translation, as shares of the source's code points
-SLACK = 5, 15  # code points less, and more, that short texts differ by
-LEAST_WORDS = 3  # in small letters, for names stay as they are
-COPIED = 0.8  # share of these that came back
+SHORTEST, LONGEST = 0.4, 2.5  # length of a translation, relative to its source
+SLACK = 5, 15  # code points by which a short translation may be shorter, and longer, than that
+LEAST_WORDS = 3  # in lower case, because names stay as they are
+COPIED = 0.8  # share of these words that are found in the translation
 
-# Grouped by spaces, as in 1 000,50, or by marks, which may also be those of fractions: only the digits are compared.
+# Digits grouped by spaces, as in 1 000,50, or by marks that may also be decimal ones: only the digits are compared.
 _NUMBER = re.compile(r"\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,'’]\d+)*")
 _PLACEHOLDER = re.compile(
     r"\{\{[\w.:-]{1,64}\}\}|\$?\{[\w.:!-]{0,64}\}"  # {{name}}, ${name}, {0}
@@ -27,14 +27,14 @@ _PLACEHOLDER = re.compile(
     r"|(?<!\d)%(?:\d\$)?[-+#0-9.]{0,8}[sdifuxXeEgGc@](?![^\W_])"  # %s, %1$d, %@
     r"|(?<![\w$])\$\d(?![\w]|[.,]\d)"  # $1
 )
-# Most texts hold nothing of a kind, which a look for single characters tells in a fraction of the time.
+# Most texts have nothing of a kind, which a search for single characters shows in a fraction of the time.
 _OF_ADDRESSES = re.compile(r"[@:]|www\.", re.IGNORECASE)
 _OF_PLACEHOLDERS = re.compile(r"[{%$]")
 _OF_NUMBERS = re.compile(r"\d")
 _LETTERS = re.compile(r"[^\W\d_]+")
-# Words between white space and the punctuation of prose. Paths, file names, bare addresses and identifiers have other
-# signs or digits inside and are none: they are the same in every language. Each part takes its characters for good, so
-# that the time is linear.
+# Words between white space and the punctuation of prose. Paths, file names, bare addresses and identifiers, which are
+# the same in every language, have other signs or digits inside and do not match. The quantifiers are possessive, so that
+# the time is linear.
 _PROSE = re.compile(
     r"(?<!\S)[(\[{\"'“‘«¿¡*]*+"
     r"([^\W\d_]++(?:[-‐‑–—'’,;][^\W\d_]++)*+)"
@@ -63,11 +63,11 @@ _SPELT = {
 _WORDS = {str(number): frozenset(words.split()) for number, words in _SPELT.items()}
 _ROMAN = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
 _MONEY = re.compile(r"(?<!\d)(\d)\s?(?:\$|dollars?|dólar(?:es)?)")
-Named = tuple[str, Span]  # what is compared, and where it stands
+Named = tuple[str, Span]  # what is compared, and where it is
 
 
 def quality_flags(source: str, target: str) -> list[Flag]:
-    """Return what a reader should doubt about the translation of a sentence; spans count from the texts' beginnings."""
+    """Return the reasons to doubt the translation of a sentence; spans count from the beginning of each text."""
     both = source, target
     addresses = [_addresses(text) for text in both]
     texts = [_without(text, found) for text, found in zip(both, addresses, strict=True)]
@@ -113,7 +113,7 @@ def _digits(number: str) -> str:
 
 
 def _without(text: str, found: Iterable[Named]) -> str:
-    """Return the text with blanks in some places, so that what stands there is not looked at twice."""
+    """Return the text with blanks in some places, so that nothing there is examined twice."""
     parts, end = [], 0
     for _, span in found:
         parts += [text[end : span.start], " " * (span.end - span.start)]
@@ -122,7 +122,7 @@ def _without(text: str, found: Iterable[Named]) -> str:
 
 
 def _differences(kind: FlagKind, source: list[Named], target: list[Named]) -> Iterator[Flag]:
-    """Yield a doubt for each thing that is lost, and for each that is made up."""
+    """Yield a flag for each item of the source that is missing, and for each of the target that was added."""
     places: defaultdict[str, deque[Span]] = defaultdict(deque)
     for name, span in target:
         places[name].append(span)
@@ -135,8 +135,8 @@ def _differences(kind: FlagKind, source: list[Named], target: list[Named]) -> It
 
 
 def _unspelt(flags: list[Flag], source: str, target: str) -> Iterator[Flag]:
-    """Yield the doubts about numbers that do not stand on the other side in words."""
-    if not flags:  # nearly always, and to look at all words takes a while
+    """Yield the flags of numbers that the other side does not spell out in words."""
+    if not flags:  # nearly always, and examining all words takes a while
         return
     in_source, in_target = ({word.lower() for word in _LETTERS.findall(text)} for text in (source, target))
     for flag in flags:
@@ -150,7 +150,7 @@ def _unspelt(flags: list[Flag], source: str, target: str) -> Iterator[Flag]:
 
 
 def _is_spelt(digits: str, written: set[str]) -> bool:
-    """Tell whether a number is among some words, or as Roman numerals, as centuries and kings have them."""
+    """Tell whether a number is among some words, or written in Roman numerals, like centuries and kings."""
     if written & _WORDS.get(digits, frozenset()):
         return True
     tens, ones = divmod(int(digits), 10) if len(digits) <= 2 else (0, 0)
@@ -161,17 +161,17 @@ def _is_spelt(digits: str, written: set[str]) -> bool:
 
 
 def _is_money(placeholder: str, amounts: set[str]) -> bool:
-    """Tell whether `$5` is an amount, which other languages write the other way round, and not a placeholder."""
+    """Tell whether `$5` is an amount of money, which other languages write as `5 $`, and not a placeholder."""
     return placeholder[0] == "$" and placeholder[1:] in amounts
 
 
 def _copied(source: str, target: str) -> float:
-    """Return the share of the source's words in small letters that came back as they were; 0 where that is little."""
+    """Return the share of the source's lower-case words that are also in the target; 0 if that is small."""
     words = [word for word in _PROSE.findall(source) if len(word) > 1 and word.islower()]
     if len(words) < LEAST_WORDS:
         return 0.0
     found = _PROSE.findall(target)
-    present = set(found)  # a look at it spares nearly every sentence the counting
+    present = set(found)  # spares nearly every sentence the counting
     if sum([word in present for word in words]) < COPIED * len(words):
         return 0.0
     return (Counter(words) & Counter(found)).total() / len(words)
