@@ -37,7 +37,9 @@ class Reloader:
         Raises:
             StartupError: There is no thread to spare.
         """
-        self._registry, self._load, self._read = registry, load, read
+        self._registry = registry
+        self._load = load
+        self._read = read
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._is_stopping = False

@@ -37,7 +37,9 @@ class Listener:
             build: Makes a server with everything but a port.
             credentials: Makes the TLS credentials of one port; gRPC asks for a certificate once for each.
         """
-        self._build, self._host, self._credentials = build, host, credentials
+        self._build = build
+        self._host = host
+        self._credentials = credentials
         self._servers: list[
             grpc.aio.Server
         ] = []  # the last is the present one; those before it have given up

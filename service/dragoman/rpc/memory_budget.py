@@ -45,7 +45,9 @@ class MemoryBudget:
             share: Says which part of it the calls of one caller with a name may take together.
             clock: Measures how fast bytes are freed.
         """
-        self._limit, self._share, self._clock = limit, share, clock
+        self._limit = limit
+        self._share = share
+        self._clock = clock
         self._of: Counter[str] = Counter()  # bytes by caller
         self.held = 0
         self._freed, self._since = 0, clock()  # since it was last empty

@@ -14,8 +14,9 @@ from dragoman.registry.model_registry import LoadedModel, ModelRegistry
 from dragoman.rpc import to_proto
 from dragoman.rpc.handlers import Call, RpcHandlers
 from dragoman.rpc.reply_writer import Send
+from dragoman.rpc.requests import Align, Output, Pair, Translate
 from dragoman.rpc.streaming import TextStream
-from dragoman.rpc.validation import Align, Output, Pair, Translate, Validator, check_reply_size
+from dragoman.rpc.validation import Validator, check_reply_size
 from dragoman.translation.translator import Translator
 from dragoman.types import Options, TranslatedSentence, Translation
 from dragoman.v1 import translation_pb2 as pb

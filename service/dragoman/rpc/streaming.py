@@ -22,7 +22,8 @@ from dragoman.registry.model_registry import LoadedModel
 from dragoman.rpc import status, to_proto
 from dragoman.rpc.handlers import Call
 from dragoman.rpc.reply_writer import Send
-from dragoman.rpc.validation import StreamOptions, StreamText, Validator
+from dragoman.rpc.requests import StreamOptions, StreamText
+from dragoman.rpc.validation import Validator
 from dragoman.security.guard import Charge
 from dragoman.translation.text_assembler import Part
 from dragoman.types import TranslatedSentence

@@ -12,8 +12,8 @@ from dragoman.alignment.links import AlignedWords
 from dragoman.errors import DragomanError
 from dragoman.registry.model_registry import LoadedModel, ModelRegistry
 from dragoman.rpc.handlers import Call
+from dragoman.rpc.requests import Output
 from dragoman.rpc.status import number_of
-from dragoman.rpc.validation import Output
 from dragoman.text.spans import Span
 from dragoman.translation.text_assembler import Part
 from dragoman.types import (
