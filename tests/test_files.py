@@ -135,3 +135,25 @@ def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", fault)
 
     assert "Input/output error" == refusal(path)
+
+
+def test_what_everybody_may_write(tmp_path: Path) -> None:
+    """
+    A file that all users may write is named, and so is a folder in which they may replace it; not one like /tmp.
+    """
+    (tmp_path / "folder").mkdir()
+    file, link = tmp_path / "folder" / "keys.json", tmp_path / "link"
+    file.touch(0o644)
+    link.symlink_to(file)
+    assert [] == files.writable_by_all(file)
+    assert [] == files.writable_by_all(tmp_path / "nothing")
+
+    file.chmod(0o666)
+    assert [link] == files.writable_by_all(link)
+
+    file.chmod(0o600)
+    file.parent.chmod(0o777)
+    assert [file.parent] == files.writable_by_all(link)
+
+    file.parent.chmod(0o1777)
+    assert [] == files.writable_by_all(file)

@@ -220,6 +220,9 @@ class Settings:
         "", "PEM file of those who sign client certificates, which are then required; set it for mutual TLS"
     )
     api_key_file: str = _setting("", "file of API keys, by `dragoman keys`; set it to let in nobody else")
+    quota_start_share: float = _setting(
+        0.25, "part of a minute's quota that a key may use at once when the server starts; 1 where it never restarts", 0, 1
+    )  # fmt: skip
     security_reload_seconds: float = _setting(
         5.0, "how often certificates and keys are looked at; lower to revoke faster", 0.05, 3600
     )

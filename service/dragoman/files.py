@@ -65,6 +65,19 @@ def blocks(path: Path, limits: ReadLimits, clock: Callable[[], float] = time.mon
             yield block
 
 
+def writable_by_all(path: Path) -> list[Path]:
+    """Return which of a file and its folder all users of the machine may write, and so change what is read."""
+    file = path.resolve()
+    try:
+        places = [path] if file.is_file() and file.stat().st_mode & stat.S_IWOTH else []
+        folder = file.parent.stat().st_mode
+    except OSError:  # whoever reads it is told
+        return []
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:  # as /tmp has: nobody replaces what is another's
+        places.append(file.parent)
+    return places
+
+
 def utf8(content: bytes, first_line: int = 1) -> str:
     """Return a text.
 

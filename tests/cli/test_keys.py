@@ -49,6 +49,18 @@ class TestKeys:
         dragoman("keys", "revoke", "billing", "--file", str(file))
         assert "billing" not in dragoman("keys", "list", "--file", str(file)).stdout
 
+    def test_open_to_all(self, tmp_path: Path) -> None:
+        """
+        A key file that all users of the machine may write is warned of, whatever is done with it.
+        """
+        file = tmp_path / "keys.json"
+        dragoman("keys", "create", "a", "--file", str(file))
+        file.chmod(0o606)
+
+        for verb in (["create", "b"], ["list"], ["revoke", "b"]):
+            said = dragoman("keys", *verb, "--file", str(file)).stderr
+            assert f"dragoman: {file} may be written by all users of this machine (chmod o-w)\n" in said
+
     def test_file_from_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """
         The variable that tells the server tells the command too.

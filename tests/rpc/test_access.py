@@ -76,7 +76,7 @@ class TestKeys:
         """
         key = key_store.create(key_file, "billing", requests_per_minute=6)
         key_store.create(key_file, "other")
-        async with guarded(key_file) as server:
+        async with guarded(key_file, quota_start_share="1") as server:
             for _ in range(6):
                 await server.stub.ListModels(pb.ListModelsRequest(), metadata=bearer(key))
 
@@ -99,12 +99,25 @@ class TestKeys:
             guard._clock = lambda: time.monotonic() + milliseconds / 1000
             await server.stub.ListModels(pb.ListModelsRequest(), metadata=bearer(key))
 
+    async def test_quota_after_a_restart(self, key_file: Path) -> None:
+        """
+        A server that has just started gives a quarter of a minute's quota at once, or each restart would give a whole one.
+        """
+        key = key_store.create(key_file, "billing", requests_per_minute=8)
+        for _ in range(2):
+            async with guarded(key_file) as server:
+                for _ in range(2):
+                    await server.stub.ListModels(pb.ListModelsRequest(), metadata=bearer(key))
+
+                code, *_ = await refused(server.stub.ListModels(pb.ListModelsRequest(), metadata=bearer(key)))
+                assert "RESOURCE_EXHAUSTED" == code
+
     async def test_quota_of_characters(self, key_file: Path) -> None:
         """
         Translate is charged with its contents, Align with both sides, a stream text by text.
         """
         shown = [key_store.create(key_file, f"k{number}", characters_per_minute=10) for number in range(3)]
-        async with guarded(key_file) as server:
+        async with guarded(key_file, quota_start_share="1") as server:
             calls: list[Any] = [
                 lambda: server.stub.Translate(request("Yes.", "No.", "Hm."), metadata=bearer(shown[0])),
                 lambda: server.stub.Align(align_request(pair("Hello.", "Salut.")), metadata=bearer(shown[1])),

@@ -32,9 +32,11 @@ NOW = datetime(2031, 1, 1, tzinfo=UTC)
 class Door:
     """A guard with one key, a clock, and a ring that can be changed."""
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, start_share: float = 1.0, **fields: Any) -> None:
         self.ring, self.clock, self.today = Keyring((replace(KEY, **fields),)), FakeClock(), NOW
-        self.guard = Guard(lambda: self.ring, clock=self.clock, now=lambda: self.today)
+        self.guard = Guard(
+            lambda: self.ring, clock=self.clock, now=lambda: self.today, start_share=start_share
+        )
 
     def admit(self, *authorizations: str, method: str | None = "Translate") -> Caller:
         """Come with some credentials."""
@@ -228,6 +230,22 @@ def test_what_was_sent_is_charged() -> None:
         cut_off()
 
     with pytest.raises(QuotaExhausted), caller.charged(60):
+        pass
+
+
+def test_quota_at_the_start() -> None:
+    """
+    Just after a start only a share of a minute's quota may be used; who comes later finds it full, as any other.
+    """
+    early, late = (Door(0.25, characters_per_minute=60) for _ in range(2))
+    with early.admit().charged(15):
+        pass
+    with refused(QuotaExhausted, "QUOTA_EXHAUSTED"), early.admit().charged(1):
+        pass
+
+    late.clock.advance(45)  # and nobody has called yet
+
+    with late.admit().charged(60):
         pass
 
 

@@ -11,7 +11,7 @@ def test_a_minute_at_once() -> None:
     """
     A full bucket gives a minute's worth at once, and then as much as flows in.
     """
-    bucket = Bucket.full(60, now=0)
+    bucket = Bucket.started(60, share=1, at=0)
     for _ in range(60):
         assert 0 == bucket.wait_seconds(1, now=0)
         bucket.take(1)
@@ -21,11 +21,24 @@ def test_a_minute_at_once() -> None:
     assert 0 == pytest.approx(bucket.wait_seconds(1, now=1))
 
 
+def test_a_start() -> None:
+    """
+    A bucket of a server that has just started holds a share of a minute, but one request at least, and fills as any other.
+    """
+    bucket = Bucket.started(60, share=0.25, at=0)
+
+    assert 0 == bucket.wait_seconds(15, now=0)
+    assert 1 == pytest.approx(bucket.wait_seconds(16, now=0))
+    assert 0 == bucket.wait_seconds(60, now=45)
+    assert 0 == Bucket.started(2, share=0.25, at=0).wait_seconds(1, now=0)
+    assert 30 == pytest.approx(Bucket.started(0.5, share=0, at=0).wait_seconds(1, now=0) + 30)
+
+
 def test_more_than_it_holds() -> None:
     """
     Who asks for more than a minute's worth gets it from a full bucket, and pays before it gets anything else.
     """
-    bucket = Bucket.full(60, now=0)
+    bucket = Bucket.started(60, share=1, at=0)
 
     assert 0 == bucket.wait_seconds(180, now=0)
     bucket.take(180)
@@ -38,7 +51,7 @@ def test_never_more_than_a_minute() -> None:
     """
     Neither time nor what is put back fills it beyond a minute's worth.
     """
-    bucket = Bucket.full(60, now=0)
+    bucket = Bucket.started(60, share=1, at=0)
     bucket.take(-1000)
     bucket.wait_seconds(0, now=10_000)
 
@@ -51,7 +64,7 @@ def test_a_clock_that_goes_back() -> None:
     """
     Time that goes back takes nothing away.
     """
-    bucket = Bucket.full(60, now=100)
+    bucket = Bucket.started(60, share=1, at=100)
 
     assert 0 == bucket.wait_seconds(60, now=0)
 
@@ -64,7 +77,7 @@ def test_the_average_is_kept(per_minute: int, asked: list[tuple[float, int]]) ->
     """
     Whatever is asked for and when: what was given before the last gift is at most what flowed in and one full bucket.
     """
-    bucket, now, given_, last = Bucket.full(per_minute, 0), 0.0, 0, 0
+    bucket, now, given_, last = Bucket.started(per_minute, 1, 0), 0.0, 0, 0
     for pause, amount in asked:
         now += pause
         if bucket.wait_seconds(amount, now) == 0:

@@ -100,6 +100,25 @@ def test_broken(file: Path, fault: str, caplog: pytest.LogCaptureFixture) -> Non
     assert "\n" not in record.getMessage()
 
 
+def test_open_to_all(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    A file that all users of the machine may write is warned of at the start and when it becomes so, once each time.
+    """
+    file.chmod(0o666)
+    number = ReloadingFile("API keys", [file], parse)
+    number.refresh()
+    file.chmod(0o644)
+    number.refresh()
+    file.chmod(0o602)
+    for _ in range(3):
+        number.refresh()
+
+    said = f"API keys: {file} may be written by all users of this machine (chmod o-w)"
+    assert [(logging.WARNING, said)] * 2 == [
+        (record.levelno, record.getMessage()) for record in caplog.records
+    ]
+
+
 def test_half_written(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     """
     A file met while it was being written is nothing to wake anybody for.

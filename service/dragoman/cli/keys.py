@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import ConfigError, quoted
+from dragoman.files import writable_by_all
 from dragoman.observability.metrics import METHODS
 from dragoman.security import key_store
 from dragoman.security.keys import moment
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not path.name:
         raise ConfigError(f"which key file? give --file or set {FILE_VARIABLE}")
     {"create": _create, "list": _list, "revoke": _revoke}[arguments.verb](arguments, path)
+    for place in writable_by_all(path):
+        print(f"dragoman: {place} may be written by all users of this machine (chmod o-w)", file=sys.stderr)
 
 
 def _create(arguments: argparse.Namespace, path: Path) -> None:

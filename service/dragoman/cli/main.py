@@ -6,11 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
 from types import ModuleType
 
 from dragoman import __version__, config
-from dragoman.cli import align, bench, check, completion, demo, keys, models, translate
+from dragoman.cli import align, bench, check, completion, demo, keys, models, streams, translate
 from dragoman.cli.parser import Parser
 from dragoman.cli.serve import serve
 from dragoman.cli.setting_help import SettingHelp
@@ -63,11 +62,15 @@ def _sentence(help_: str) -> str:
     return f"{help_[0].upper()}{help_[1:]}."
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(given: Sequence[str] | None) -> None:
+    try:
+        arguments = parser().parse(given)
+    finally:
+        sys.stdout.flush()  # `--help` ends here
     runs: dict[str, Callable[[argparse.Namespace], None]] = {
-        "serve": lambda given: serve(lambda: config.read(vars(given), os.environ)),
+        "serve": lambda _: serve(lambda: config.read(vars(arguments), os.environ)),
         "demo": demo.run,
-        "completion": lambda given: print(completion.script(parser(), given.shell)),
+        "completion": lambda _: print(completion.script(parser(), arguments.shell)),
     }
     runs |= {name: module.run for name, module in _COMMANDS.items()}
     runs[arguments.command](arguments)
@@ -76,19 +79,17 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def main(given: Sequence[str] | None = None) -> None:
     """Run one command, by default that of the process; whatever is wrong is one line on standard error."""
-    arguments = parser().parse(given)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    streams.open_streams()
     try:
-        _run(arguments)
+        _run(given)
     except BrokenPipeError:  # `head` has read enough; nor shall Python complain at its exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.drop_output()
         raise SystemExit(141) from None
     except UnicodeError as error:
         raise SystemExit(f"dragoman: the input is not UTF-8: {error}") from None
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = "standard output: " if streams.drop_output() else ""
+        where = f"{error.filename}: " if error.filename else where
         raise SystemExit(f"dragoman: {where}{error.strerror or error}") from None
     except (ServerError, DragomanError, LinesFailed) as error:
         raise SystemExit(f"dragoman: {error}") from None

@@ -41,8 +41,11 @@ def lines(path: Path | None) -> Iterator[str]:
         ConfigError: A line is not UTF-8.
     """
     number, name = (0, "standard input") if path is None else (path, str(path))
-    with open(number, "rb", closefd=path is not None) as file:
-        yield from (line.removesuffix("\n") for line in text_lines(file, name))
+    try:
+        with open(number, "rb", closefd=path is not None) as file:
+            yield from (line.removesuffix("\n") for line in text_lines(file, name))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from None
 
 
 def chunks(lines: Iterator[str], most: int = LINES_PER_CALL) -> Iterator[list[str]]:

@@ -46,7 +46,7 @@ class Security:
             ReloadingFile("API keys", [Path(path)], lambda read: keys.parse(read[0])) if path else None
         )
         ring = self._keys
-        guard = Guard((lambda: ring.value) if ring else None)
+        guard = Guard((lambda: ring.value) if ring else None, start_share=settings.quota_start_share)
         memory = MemoryBudget(settings.max_held_bytes, share)
         self.access = Access(guard, memory, knows_clients=bool(settings.tls_client_ca))
         self._readers: list[Background] = []

@@ -36,15 +36,19 @@ class Guard:
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = _utc_now,
+        start_share: float = 1.0,
     ) -> None:
-        """Start with full quotas.
+        """Start.
 
         Args:
             keyring: Returns the keys that are valid at the moment.
+            start_share: How much of a minute's quota may be used at once now. Nobody knows what callers took from the server
+                before this one: with all of it a caller would get a minute's worth more at each restart.
             clock: For quotas.
             now: For the end of keys.
         """
         self._keyring, self._clock, self._now = keyring, clock, now
+        self._start_share, self._began = start_share, clock()
         self._buckets: dict[tuple[str, str], Bucket] = {}  # of a key's id and a unit
 
     @property
@@ -125,8 +129,11 @@ class Guard:
 
     def _bucket(self, id_: str, unit: str, limit: int, now: float) -> Bucket:
         bucket = self._buckets.get((id_, unit))
-        if bucket is None or bucket.per_minute != limit:  # the key's limit was changed
-            bucket = self._buckets[id_, unit] = Bucket.full(limit, now)
+        if bucket is None:
+            bucket = Bucket.started(limit, self._start_share, self._began)
+        elif bucket.per_minute != limit:  # the key's limit was changed, and is in force at once
+            bucket = Bucket.started(limit, 1.0, now)
+        self._buckets[id_, unit] = bucket
         return bucket
 
 

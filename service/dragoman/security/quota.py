@@ -23,9 +23,14 @@ class Bucket:
     at: float
 
     @classmethod
-    def full(cls, per_minute: float, now: float) -> Bucket:
-        """Return a bucket of a caller that has not asked for anything yet."""
-        return cls(per_minute, per_minute, now)
+    def started(cls, per_minute: float, share: float, at: float) -> Bucket:
+        """Return a bucket that nothing has been taken from since the server started.
+
+        Args:
+            share: How full it was then; one request always was allowed.
+            at: When that was.
+        """
+        return cls(per_minute, max(min(1.0, per_minute), share * per_minute), at)
 
     def wait_seconds(self, amount: float, now: float) -> float:
         """Return how long it takes until `amount` may be taken; 0 if it may be now."""

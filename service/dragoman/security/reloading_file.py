@@ -41,6 +41,8 @@ class ReloadingFile(Generic[T]):
             None  # what was wrong at the last look: contents, or why none
         )
         self._is_told = False
+        self._open_to_all: set[Path] = set()
+        self._warn()
 
     def refresh(self) -> bool | None:
         """Look again: True if there is a new value, False if what is there cannot be used, None if all is as it was.
@@ -48,6 +50,7 @@ class ReloadingFile(Generic[T]):
         A fault is told, and False, once, and only when a second look finds it too: the first may have met the
         files while they were being written.
         """
+        self._warn()
         contents: list[bytes] | None = None
         try:
             contents = self._read()
@@ -70,6 +73,13 @@ class ReloadingFile(Generic[T]):
         self._is_told = True
         log.error("%s; NOT in use, what was read before still is", error.message)
         return False
+
+    def _warn(self) -> None:
+        """Tell, once, of what everybody may write."""
+        found = {place for path in self._paths for place in files.writable_by_all(path)}
+        for place in sorted(found - self._open_to_all):
+            log.warning("%s: %s may be written by all users of this machine (chmod o-w)", self.name, place)
+        self._open_to_all = found
 
     def _read(self) -> list[bytes]:
         return [_contents(self.name, path) for path in self._paths]
