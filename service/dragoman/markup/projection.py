@@ -34,11 +34,13 @@ class Projection:
 
     Attributes:
         text: Escaped, with the tags where they belong.
-        lost: Raw pairs of tags that go around nothing, since no target word stands for theirs.
+        places: For each code point of the bare translation, and its end, where it stands in `text`.
+        lost: What was enclosed, in the segment's text, by tags that go around nothing: no target word stands for it.
     """
 
     text: str
-    lost: list[str]
+    places: list[int]
+    lost: list[Span]
 
 
 def project(
@@ -57,8 +59,8 @@ def project(
     for of_source, of_target in links:
         linked[of_target].add(of_source)
     carrier = _Carrier(source, target, source_words, target_words, linked, escape)
-    text = carrier.write(_forest(tags, len(source)), Span(0, len(target)), 0)
-    return Projection(text, carrier.lost)
+    carrier.write(_forest(tags, len(source)), Span(0, len(target)))
+    return Projection("".join(carrier.written), [*carrier.places, carrier.length], sorted(carrier.lost))
 
 
 def _forest(tags: Sequence[Tag], end: int) -> list[_Node]:
@@ -86,37 +88,48 @@ class _Carrier:
     ) -> None:  # fmt: skip
         self._source, self._target, self._escape = source, target, escape
         self._source_words, self._target_words, self._linked = source_words, target_words, linked
-        self.lost: list[str] = []
+        self.written: list[str] = []
+        self.length = 0
+        self.places: list[int] = []
+        self.lost: list[Span] = []
 
-    def write(self, nodes: list[_Node], within: Span, depth: int) -> str:
-        """Return a stretch of the target with the tags of some siblings."""
-        placed: list[tuple[Span, int, _Node]] = []
-        for node in sorted(
-            nodes,
-            key=lambda node: (
-                node.source.start == node.source.end,
-                node.source.start - node.source.end,
-                node.order,
-            ),
-        ):
-            free = _gaps(within, [span for span, _, _ in placed])
+    def write(self, nodes: list[_Node], within: Span) -> None:
+        """Write a stretch of the target with the tags of some siblings."""
+        at = within.start
+        for span, node in self._placed(nodes, within):
+            self._copy(Span(at, span.start))
+            begin = self.length
+            self._write(node.opening.raw)
+            if node.closing:
+                self.write(node.children, span)
+                self._write(node.closing.raw)
+            else:
+                self.places += [begin] * (span.end - span.start)  # what is kept comes in the tag
+            at = span.end
+        self._copy(Span(at, within.end))
+
+    def _placed(self, nodes: list[_Node], within: Span) -> list[tuple[Span, _Node]]:
+        """Return where siblings go, in the order of the target: the largest choose first."""
+        placed: list[tuple[Span, _Node]] = []
+        for node in sorted(nodes, key=_by_size):
+            free = _gaps(within, [span for span, _ in placed])
             if node.closing:
                 span = self._stretch(node, free, within)
             elif node.opening.length:
                 span = self._kept(node, free)
             else:
                 span = self._spot(node, placed, within)
-            placed.append((span, node.order, node))
-        parts: list[str] = []
-        at = within.start
-        for span, _, node in sorted(placed, key=lambda one: (one[0].start, one[0].end, one[1])):
-            parts.append(self._escape(self._target[at : span.start]))
-            parts.append(node.opening.raw)
-            if node.closing:
-                parts += [self.write(node.children, span, depth + 1), node.closing.raw]
-            at = span.end
-        parts.append(self._escape(self._target[at : within.end]))
-        return "".join(parts)
+            placed.append((span, node))
+        return sorted(placed, key=lambda one: (one[0], one[1].order))
+
+    def _copy(self, stretch: Span) -> None:
+        for character in stretch.of(self._target):
+            self.places.append(self.length)
+            self._write(self._escape(character))
+
+    def _write(self, text: str) -> None:
+        self.written.append(text)
+        self.length += len(text)
 
     def _stretch(self, node: _Node, free: list[Span], within: Span) -> Span:
         """Return the stretch of the target that a pair goes around."""
@@ -136,7 +149,7 @@ class _Carrier:
                     self._target_words[indices[span.end - 1]].end,
                 )
         if found is None:
-            self.lost.append(node.opening.raw)
+            self.lost.append(node.source)
             return self._empty(node, free)
         return found
 
@@ -147,7 +160,7 @@ class _Carrier:
             at = self._target.find(kept, gap.start, gap.end)
             if at >= 0:
                 return Span(at, at + len(kept))
-        self.lost.append(node.opening.raw)
+        self.lost.append(node.source)
         return self._empty(node, free)
 
     def _is_all(self, source: Span) -> bool:
@@ -172,10 +185,10 @@ class _Carrier:
         at = min(max(at, gap.start), gap.end)
         return Span(at, at)
 
-    def _spot(self, node: _Node, placed: list[tuple[Span, int, _Node]], within: Span) -> Span:
+    def _spot(self, node: _Node, placed: list[tuple[Span, _Node]], within: Span) -> Span:
         """Return where a tag that stands alone goes: not into a sibling, not out of its parent."""
         at = min(max(self._behind(node.source.start), within.start), within.end)
-        for span, _, other in placed:
+        for span, other in placed:
             if span.start < at < span.end:
                 at = span.start if node.order < other.order else span.end
         return Span(at, at)
@@ -195,6 +208,10 @@ class _Carrier:
             if found:
                 return self._target_words[found[-1]].end
         return 0
+
+
+def _by_size(node: _Node) -> tuple[bool, int, int]:
+    return node.source.start == node.source.end, node.source.start - node.source.end, node.order
 
 
 def _gaps(within: Span, taken: list[Span]) -> list[Span]:
