@@ -37,6 +37,9 @@ class FlagKind(enum.Enum):
     UNTRANSLATED_COPY = "untranslated_copy"  # value: share of the words
     UNCOVERED_SOURCE = "uncovered_source"  # value: attention received, relative to an even share
     LENGTH_OUTLIER = "length_outlier"  # value: length of the translation, relative to the source
+    SOURCE_IS_TARGET_LANGUAGE = "source_is_target_language"  # returned as it is; value: confidence
+    WRONG_SOURCE_LANGUAGE = "wrong_source_language"  # value: how sure it is another language
+    MARKUP_MISMATCH = "markup_mismatch"  # tags around words that nothing stands for
     OTHER = "other"  # known to a newer server, but not to this client
 
 
@@ -48,6 +51,14 @@ class Flag:
     source_span: Span | None  # None: nothing corresponds
     target_span: Span | None
     value: float
+
+
+class Markup(enum.Enum):
+    """What texts hold besides text."""
+
+    NONE = "text/plain"
+    HTML = "text/html"
+    XML = "application/xml"
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,7 @@ class Options:
     """The options of a call.
 
     Attributes:
+        source: Language code; empty if it is to be detected.
         prefix: What every translation must begin with; each source is then one sentence.
         max_target_tokens: 0 means the default, which depends on the length of the source.
         both_directions: Whether words are linked by what the model attends to either way, for twice the work; of
@@ -94,6 +106,7 @@ class Options:
     deadline: float = math.inf
     search: Search = GREEDY
     prefix: str = ""
+    markup: Markup = Markup.NONE
     caller: str = ""
     hold: Callable[[int], None] = field(default=lambda _: None, compare=False)
 
@@ -178,3 +191,5 @@ class Translation:
     text: str
     sentences: list[TranslatedSentence]
     flags: list[Flag] = field(default_factory=list)
+    source: str = ""
+    confidence: float | None = None

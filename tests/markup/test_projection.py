@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.markup.document import escape
 from dragoman.markup.html_reader import parse_html
 from dragoman.markup.projection import Projection, project
 from dragoman.text.spans import Span
@@ -18,7 +17,7 @@ def carried(html: str, target: str, links: list[tuple[int, int]]) -> Projection:
     """Put the tags of a segment into a translation."""
     [segment] = parse_html(html).segments
     words = split_words(segment.text), split_words(target)
-    return project(segment.tags, segment.text, target, *words, links, escape)
+    return project(segment.tags, segment.text, target, *words, links, segment.escape)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +79,14 @@ def test_always_well_formed(html: str, words: list[str], chance: random.Random) 
         for _ in range(chance.randrange(8) if target_words else 0)
     ]
 
-    projection = project(segment.tags, segment.text, target, source_words, target_words, links, escape)
+    projection = project(
+        segment.tags, segment.text, target, source_words, target_words, links, segment.escape
+    )
 
     text = projection.text
     assert len(target) + 1 == len(projection.places)
-    assert [escape(character) for character in target] == [
-        text[place : place + len(escape(character))]
+    assert [segment.escape(character) for character in target] == [
+        text[place : place + len(segment.escape(character))]
         for place, character in zip(projection.places, target, strict=False)
     ]
     [again] = parse_html(f"z{text}").segments

@@ -1,11 +1,13 @@
 """Markup: segments, inline tags and what is kept, with every place in the caller's document."""
 
+from html import escape
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dragoman.errors import InvalidRequest
-from dragoman.markup.document import Document, escape
+from dragoman.markup.document import Document
 from dragoman.markup.html_reader import parse_html
 from dragoman.markup.xml_reader import parse_xml
 from dragoman.text.spans import Span

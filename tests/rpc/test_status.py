@@ -51,12 +51,13 @@ REFUSALS = {
     "prefix-blank": (request(" ", decoding=pb.DecodingOptions(target_prefix="Le")), "INVALID_ARGUMENT", "PREFIX_NEEDS_ONE_SENTENCE", "decoding.target_prefix"),
     "prefix-too-long": (decoding(target_prefix="Le chat.", max_target_tokens=2), "INVALID_ARGUMENT", "INVALID_OPTION", "decoding.target_prefix"),
     "tokens": (decoding(max_target_tokens=-1), "INVALID_ARGUMENT", "INVALID_OPTION", "decoding.max_target_tokens"),
-    "html": (request("Hi.", mime_type="text/html"), "INVALID_ARGUMENT", "NOT_YET_SERVED", "mime_type"),
+    "html-alternatives": (request("Hi.", mime_type="text/html", decoding=pb.DecodingOptions(beam_size=2, num_alternatives=1)), "INVALID_ARGUMENT", "INVALID_OPTION", "decoding.num_alternatives"),
+    "html-prefix": (request("Hi.", mime_type="text/html", decoding=pb.DecodingOptions(target_prefix="Le")), "INVALID_ARGUMENT", "INVALID_OPTION", "decoding.target_prefix"),
+    "xml": (request("<a>Hi.", mime_type="application/xml"), "INVALID_ARGUMENT", "MALFORMED_MARKUP", "contents"),
     "mime": (request("Hi.", mime_type="image/png"), "INVALID_ARGUMENT", "INVALID_OPTION", "mime_type"),
     "glossary": (request("Hi.", glossary=[pb.GlossaryEntry()]), "INVALID_ARGUMENT", "NOT_YET_SERVED", "glossary"),
     "keep": (request("Hi.", do_not_translate=["Hi"]), "INVALID_ARGUMENT", "NOT_YET_SERVED", "do_not_translate"),
     "priority": (request("Hi.", priority=7), "INVALID_ARGUMENT", "INVALID_OPTION", "priority"),
-    "detection": (request("Hi.", source=""), "INVALID_ARGUMENT", "NOT_YET_SERVED", "source_language_code"),
     "confidence": (output(word_confidence=True), "INVALID_ARGUMENT", "NOT_YET_SERVED", "output.word_confidence"),
     "alignment": (output(alignment=9), "INVALID_ARGUMENT", "INVALID_OPTION", "output.alignment"),
     "unit": (output(offset_unit=9), "INVALID_ARGUMENT", "INVALID_OPTION", "output.offset_unit"),
@@ -136,7 +137,7 @@ class TestErrors:
 
         assert "RESOURCE_EXHAUSTED" == code
 
-    @pytest.mark.parametrize("method", ["DetectLanguage", "Nonsense"])
+    @pytest.mark.parametrize("method", ["Nonsense"])
     async def test_not_implemented(self, server: Running, method: str) -> None:
         """
         A method that is not served yet is UNIMPLEMENTED.

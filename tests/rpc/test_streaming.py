@@ -121,9 +121,9 @@ STREAM_ERRORS = {
         [pb.StreamTranslateRequest(content="Hi.", options=options(target="en"))],
         "SAME_LANGUAGE", "options.target_language_code",
     ),
-    "html": (
-        [pb.StreamTranslateRequest(content="Hi.", options=options(mime_type="text/html"))],
-        "NOT_YET_SERVED", "options.mime_type",
+    "mime": (
+        [pb.StreamTranslateRequest(content="Hi.", options=options(mime_type="image/png"))],
+        "INVALID_OPTION", "options.mime_type",
     ),
     "long-id": (
         [pb.StreamTranslateRequest(id="x" * 257, content="Hi.", options=options())],

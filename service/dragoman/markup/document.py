@@ -12,6 +12,8 @@ from html import unescape
 
 from dragoman.text.spans import Span
 
+_NEEDED = {"&": "&amp;", "<": "&lt;"}
+
 
 @dataclass(frozen=True)
 class Tag:
@@ -41,12 +43,18 @@ class Segment:
         places: For each code point of `text`, and its end, where it stands in the document.
         tags: Inline tags in the order of the document.
         protected: Spans of `text` that come back as they are: code, and what must not be translated.
+        entities: How the document spells characters that it does not write as they are.
     """
 
     text: str = ""
     places: list[int] = field(default_factory=list)
     tags: list[Tag] = field(default_factory=list)
     protected: list[Span] = field(default_factory=list)
+    entities: dict[str, str] = field(default_factory=dict)
+
+    def escape(self, character: str) -> str:
+        """Return a character as the document may hold it, by the document's own entity if it has one."""
+        return self.entities.get(character) or _NEEDED.get(character, character)
 
     def place(self, span: Span) -> Span:
         """Return where a span of the text stands in the document."""
@@ -86,11 +94,6 @@ class Document:
         return "".join(part if isinstance(part, str) else next(left) for part in self.parts)
 
 
-def escape(text: str) -> str:
-    """Return text as a document may hold it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 @dataclass(frozen=True)
 class Event:
     """What a parser met: a tag, text or something else, and where."""
@@ -126,7 +129,9 @@ def _add_run(document: Document, run: list[Event]) -> None:
         if event.kind == "text":
             segment.append(raw, event.start)
         elif event.kind == "entity":
-            segment.append(unescape(raw), event.start, len(raw))
+            character = unescape(raw)
+            segment.append(character, event.start, len(raw))
+            segment.entities.setdefault(character, raw)
         elif event.kind == "kept" and event.text.strip():
             start = len(segment.text)
             segment.append(event.text, event.start, len(raw))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dragoman.errors import DragomanError, InvalidRequest, OverLimit
 from dragoman.text.spans import Span
-from dragoman.types import Options
+from dragoman.types import Markup, Options
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,25 @@ class Translate:
     def good_texts(self) -> list[str]:
         """Return the texts to translate."""
         return [self.texts[place] for place in self.places]
+
+
+@dataclass(frozen=True)
+class Detect:
+    """A valid call of DetectLanguage.
+
+    Attributes:
+        texts: All texts, good and bad.
+        errors: What is wrong with the bad ones, by their place.
+    """
+
+    texts: Sequence[str]
+    errors: dict[int, DragomanError]
+    markup: Markup
+
+    @property
+    def good_texts(self) -> list[str]:
+        """Return the texts to look at."""
+        return [text for place, text in enumerate(self.texts) if place not in self.errors]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from dragoman.rpc.reply_writer import Send
 from dragoman.rpc.requests import Align, Output, Pair, Translate
 from dragoman.rpc.streaming import TextStream
 from dragoman.rpc.validation import Validator, check_reply_size
+from dragoman.text.detection import LanguageDetector
+from dragoman.translation.texts import TextTranslator, detect_all
 from dragoman.translation.translator import Translator
 from dragoman.types import Options, TranslatedSentence, Translation
 from dragoman.v1 import translation_pb2 as pb
@@ -35,6 +37,7 @@ class Servicer:
 
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
+        self._detector = LanguageDetector()
 
     def generic_handler(self, rpcs: RpcHandlers) -> grpc.GenericRpcHandler[Any, Any]:
         """Return the service in the form in which a gRPC server takes it."""
@@ -42,6 +45,7 @@ class Servicer:
             {
                 "Translate": (pb.TranslateRequest, self.translate),
                 "Align": (pb.AlignRequest, self.align),
+                "DetectLanguage": (pb.DetectLanguageRequest, self.detect_language),
                 "ListModels": (pb.ListModelsRequest, self.list_models),
             },
             {"StreamTranslate": (pb.StreamTranslateRequest, self.stream_translate)},
@@ -53,9 +57,12 @@ class Servicer:
             valid = self._validator(model, call).translate(request)
             texts = valid.good_texts
             with call.caller.charged(sum(map(len, texts))):
-                translations = await model.translator.translate(texts, valid.options, valid.places)
-            reply = await _pack_translations(valid, translations, model.full_name)
-            sentences = [sentence for one in translations for sentence in one.sentences]
+                outcomes = await self._texts(model).translate(texts, valid.options, valid.places)
+            reply = await _pack_translations(valid, outcomes, model.full_name)
+            done = [outcome for outcome in outcomes if isinstance(outcome, Translation)]
+            if not done:
+                raise next(outcome for outcome in outcomes if isinstance(outcome, InvalidRequest))
+            sentences = [sentence for translation in done for sentence in translation.sentences]
             reply.metadata.CopyFrom(to_proto.pack_cost(sentences, model.full_name, call))
             check_reply_size(reply, self._registry.settings)
             return reply
@@ -76,6 +83,16 @@ class Servicer:
             check_reply_size(reply, self._registry.settings)
             return reply
 
+    async def detect_language(
+        self, request: pb.DetectLanguageRequest, call: Call
+    ) -> pb.DetectLanguageResponse:
+        """Say what languages texts are written in."""
+        with self._registry.using("") as model:
+            valid = self._validator(model, call).detect(request)
+            with call.caller.charged(sum(map(len, valid.good_texts))):
+                found = await detect_all(self._detector, valid.good_texts, valid.markup)
+        return to_proto.pack_detections(valid, found, call)
+
     async def stream_translate(
         self, requests: AsyncIterator[pb.StreamTranslateRequest], call: Call, send: Send
     ) -> None:
@@ -85,7 +102,14 @@ class Servicer:
         all_requests = _preceded([] if first is None else [first], requests)
         del first  # else it would be held for as long as the stream lasts
         with self._registry.using(name) as model:
-            stream = TextStream(model, self._validator(model, call), self._registry.settings, call, send)
+            stream = TextStream(
+                self._texts(model),
+                model.full_name,
+                self._validator(model, call),
+                self._registry.settings,
+                call,
+                send,
+            )
             await stream.run(all_requests)
 
     async def list_models(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
@@ -93,16 +117,19 @@ class Servicer:
         with call.caller.charged():
             return to_proto.pack_models(self._registry)
 
+    def _texts(self, model: LoadedModel) -> TextTranslator:
+        return TextTranslator(model.translator, self._detector, model.bundle.manifest.pairs)
+
     def _validator(self, model: LoadedModel, call: Call) -> Validator:
         return Validator(self._registry.settings, model, call)
 
 
 async def _pack_translations(
-    valid: Translate, translations: list[Translation], model: str
+    valid: Translate, outcomes: list[Translation | InvalidRequest], model: str
 ) -> pb.TranslateResponse:
     """Return the reply to a call of Translate, bad texts with their errors."""
     reply = pb.TranslateResponse()
-    remaining = iter(translations)
+    remaining = iter(outcomes)
     for place, text in enumerate(valid.texts):
         if place in valid.errors:
             error = to_proto.pack_error(valid.errors[place])
@@ -110,8 +137,13 @@ async def _pack_translations(
             continue
         if reply.translations:
             await asyncio.sleep(0)  # other calls go on: packing a large reply takes a while
-        packed = to_proto.pack_translation(text, next(remaining), valid.options, model, valid.output)
-        reply.translations.append(packed)
+        outcome = next(remaining)
+        if isinstance(outcome, InvalidRequest):
+            reply.translations.add(
+                source_language_code=valid.options.source, error=to_proto.pack_error(outcome)
+            )
+        else:
+            reply.translations.append(to_proto.pack_translation(text, outcome, model, valid.output))
     return reply
 
 

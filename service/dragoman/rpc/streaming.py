@@ -18,7 +18,6 @@ import grpc
 
 from dragoman.config import Settings
 from dragoman.errors import DeadlinePassed, DragomanError, InvalidRequest, Unavailable
-from dragoman.registry.model_registry import LoadedModel
 from dragoman.rpc import status, to_proto
 from dragoman.rpc.handlers import Call
 from dragoman.rpc.reply_writer import Send
@@ -26,6 +25,7 @@ from dragoman.rpc.requests import StreamOptions, StreamText
 from dragoman.rpc.validation import Validator
 from dragoman.security.guard import Charge
 from dragoman.translation.text_assembler import Part
+from dragoman.translation.texts import TextTranslator
 from dragoman.types import TranslatedSentence
 from dragoman.v1 import translation_pb2 as pb
 
@@ -34,10 +34,16 @@ class TextStream:
     """One call of StreamTranslate."""
 
     def __init__(
-        self, model: LoadedModel, validator: Validator, settings: Settings, call: Call, send: Send
+        self,
+        texts: TextTranslator,
+        model: str,
+        validator: Validator,
+        settings: Settings,
+        call: Call,
+        send: Send,
     ) -> None:
-        self._translator = model.translator
-        self._model = model.full_name
+        self._texts = texts
+        self._model = model
         self._validator = validator
         self._settings = settings
         self._call = call
@@ -151,13 +157,15 @@ class TextStream:
         to_source = to_proto.offsets(text.content, options.output.offset_unit)
         to_target = to_proto.GrowingOffsets(options.output.offset_unit)
         costs: list[TranslatedSentence] = []
-        stream = self._translator.stream(text.content, replace(options.options, deadline=deadline))
+        source, stream = await self._texts.stream(text.content, replace(options.options, deadline=deadline))
         async with aclosing(stream) as parts:
             while (part := await _next_part(parts, deadline)) is not None:
                 to_target.add(part.text)
                 reply = to_proto.pack_part(part, options.output, to_source, to_target)
                 reply.id = text.id
-                reply.source_language_code = options.options.source
+                reply.source_language_code = source.language
+                if source.confidence is not None:
+                    reply.source_language_confidence = source.confidence
                 reply.model = self._model
                 if part.sentence is not None:
                     costs.append(part.sentence.without_details())

@@ -12,8 +12,9 @@ from dragoman.alignment.links import AlignedWords
 from dragoman.errors import DragomanError
 from dragoman.registry.model_registry import LoadedModel, ModelRegistry
 from dragoman.rpc.handlers import Call
-from dragoman.rpc.requests import Output
+from dragoman.rpc.requests import Detect, Output
 from dragoman.rpc.status import number_of
+from dragoman.text.detection import DetectedLanguage
 from dragoman.text.spans import Span
 from dragoman.translation.text_assembler import Part
 from dragoman.types import (
@@ -21,7 +22,6 @@ from dragoman.types import (
     Finish,
     Flag,
     FlagKind,
-    Options,
     Token,
     TranslatedSentence,
     Translation,
@@ -77,21 +77,36 @@ def offsets(text: str, unit: int) -> Offsets:
     return GrowingOffsets(unit, text)
 
 
-def pack_translation(
-    source: str, translation: Translation, options: Options, model: str, output: Output
-) -> pb.Translation:
+def pack_translation(source: str, translation: Translation, model: str, output: Output) -> pb.Translation:
     """Return the message of one text."""
     to_source = offsets(source, output.offset_unit)
     to_target = offsets(translation.text, output.offset_unit)
     return pb.Translation(
         translated_text=translation.text,
-        source_language_code=options.source,
+        source_language_code=translation.source,
+        source_language_confidence=translation.confidence,
         model=model,
         sentences=[
             pack_sentence(sentence, output, to_source, to_target) for sentence in translation.sentences
         ],
         flags=pack_flags(translation.flags, to_source, to_target),
     )
+
+
+def pack_detections(
+    valid: Detect, found: Sequence[Sequence[DetectedLanguage]], call: Call
+) -> pb.DetectLanguageResponse:
+    """Return the reply to a call of DetectLanguage, bad texts with their errors."""
+    reply = pb.DetectLanguageResponse(metadata=pb.ResponseMetadata(request_id=call.request_id))
+    remaining = iter(found)
+    for place in range(len(valid.texts)):
+        if place in valid.errors:
+            reply.detections.add(error=pack_error(valid.errors[place]))
+            continue
+        languages = reply.detections.add().languages
+        for language in next(remaining):
+            languages.add(language_code=language.code, confidence=language.confidence)
+    return reply
 
 
 def pack_part(

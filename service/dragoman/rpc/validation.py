@@ -14,16 +14,16 @@ from dragoman.config import Settings
 from dragoman.errors import DragomanError, InvalidRequest, NotServed, NotYetServed, OverLimit, quoted
 from dragoman.registry.model_registry import LoadedModel
 from dragoman.rpc.handlers import Call
-from dragoman.rpc.requests import Align, Output, Pair, StreamOptions, StreamText, Translate
+from dragoman.rpc.requests import Align, Detect, Output, Pair, StreamOptions, StreamText, Translate
 from dragoman.text.languages import primary_language
 from dragoman.text.spans import Span
-from dragoman.types import MAX_BEAM_SIZE, Options, Search
+from dragoman.types import MAX_BEAM_SIZE, Markup, Options, Search
 from dragoman.v1 import translation_pb2 as pb
 
 MAX_LENGTH_PENALTY = 5
 DEFAULT_LENGTH_PENALTY = 1.0
 MAX_ID = 256  # code points
-MIME_TYPES = ("", "text/plain", "text/html")
+MIME_TYPES = {"": Markup.NONE} | {kind.value: kind for kind in Markup}
 # Names by number. Asked for once, because protobuf builds a list each time.
 _ALIGNMENT_MODES, _OFFSET_UNITS, _PRIORITIES = (
     {number: name for name, number in kind.items()} for kind in (pb.AlignmentMode, pb.OffsetUnit, pb.Priority)
@@ -77,6 +77,21 @@ class Validator:
         if len(errors) == len(texts):
             raise errors[0]
         return Translate(options, _output(request.output), texts, errors)
+
+    def detect(self, request: pb.DetectLanguageRequest) -> Detect:
+        """Return a call of DetectLanguage; one bad text does not fail its neighbours.
+
+        Raises:
+            InvalidRequest: As the contract says.
+        """
+        _check_mime_type(request.mime_type)
+        texts = request.contents
+        self._check_count("contents", len(texts))
+        self._call.add(texts=len(texts), code_points=sum(map(len, texts)))
+        self._check_total("contents", texts)
+        checked = ((place, self._text_error(f"contents[{place}]", text)) for place, text in enumerate(texts))
+        errors: dict[int, DragomanError] = {place: error for place, error in checked if error is not None}
+        return Detect(texts, errors, MIME_TYPES[request.mime_type])
 
     def align(self, request: pb.AlignRequest) -> Align:
         """Return a call of Align; a bad pair does not fail its neighbours.
@@ -143,16 +158,15 @@ class Validator:
 
     def _translate_options(self, request: TranslateOptions) -> Options:
         _check_enums(request)
-        _check_mime_type(request.mime_type)
+        _check_mime_type(request.mime_type, request.decoding)
         _check_decoding(request.decoding)
         unserved = {
             **_unserved_output(request.output),
-            "mime_type": request.mime_type == "text/html",
             "glossary": bool(request.glossary),
             "do_not_translate": bool(request.do_not_translate),
         }
         _refuse_unserved(request, unserved)
-        source, target = self._direction(request)
+        source, target = self._direction(request, is_detected=not request.source_language_code)
         decoding = request.decoding
         max_target_tokens = self._target_limit(decoding.max_target_tokens)
         search = self._search(decoding)
@@ -167,18 +181,25 @@ class Validator:
             is_bulk=request.priority == pb.PRIORITY_BULK,
             search=search,
             prefix=decoding.target_prefix,
+            markup=MIME_TYPES[request.mime_type],
             caller=self._call.caller.id,
         )
         self._note(options)
         return options
 
     def _note(self, options: Options) -> None:
-        self._call.facts.update(pair=options.pair, model=self._model)
+        self._call.facts.update(
+            pair=options.pair if options.source else f"auto-{options.target}", model=self._model
+        )
 
-    def _direction(self, request: TranslateOptions | pb.AlignRequest) -> tuple[str, str]:
-        """Return source and target language."""
-        source = self._language("source_language_code", request.source_language_code)
+    def _direction(
+        self, request: TranslateOptions | pb.AlignRequest, *, is_detected: bool = False
+    ) -> tuple[str, str]:
+        """Return source and target language; a source that is to be detected is empty."""
         target = self._language("target_language_code", request.target_language_code)
+        if is_detected:
+            return "", target
+        source = self._language("source_language_code", request.source_language_code)
         if source == target:
             raise InvalidRequest(
                 f"source and target are the same language, {source}",
@@ -282,10 +303,21 @@ def _check_enums(request: TranslateOptions | pb.AlignRequest) -> None:
             raise InvalidRequest(f"{field}: {value} is none of {', '.join(names.values())}", field=field)
 
 
-def _check_mime_type(mime_type: str) -> None:
+def _check_mime_type(mime_type: str, decoding: pb.DecodingOptions | None = None) -> None:
     if mime_type not in MIME_TYPES:
-        message = f"mime_type: {quoted(mime_type)} is neither text/plain nor text/html"
+        message = f"mime_type: {quoted(mime_type)} is none of {', '.join(kind.value for kind in Markup)}"
         raise InvalidRequest(message, field="mime_type")
+    if decoding is None or MIME_TYPES[mime_type] is Markup.NONE:
+        return
+    for name, is_set in (
+        ("num_alternatives", decoding.num_alternatives),
+        ("target_prefix", decoding.target_prefix),
+    ):
+        if is_set:
+            field = f"decoding.{name}"
+            raise InvalidRequest(
+                f"{field}: not with mime_type {mime_type}, whose tags have no place in it", field=field
+            )
 
 
 def _check_decoding(decoding: pb.DecodingOptions) -> None:
@@ -314,8 +346,6 @@ def _refuse_unserved(request: TranslateOptions | pb.AlignRequest, unserved: dict
     for field, is_set in unserved.items():
         if is_set:
             raise NotYetServed(field)
-    if not request.source_language_code:
-        raise NotYetServed("source_language_code", "detecting the language (an empty source_language_code)")
 
 
 def _texts(pair: pb.SentencePair) -> tuple[str, str]:

@@ -55,14 +55,14 @@ class LanguageDetector:
 
     def candidates(self, text: str) -> list[DetectedLanguage]:
         """Return the likeliest languages of a text, best first; none for a text without letters."""
-        return self._probabilities(text)[:MAX_CANDIDATES]
+        return self.all(text)[:MAX_CANDIDATES]
 
     def choose(self, text: str, served: Collection[str]) -> DetectedLanguage | None:
         """Return the likeliest of the served languages, or None if it is probably none of them.
 
         The confidence is the share of this language in the probability of all that are served.
         """
-        found = self._probabilities(text)
+        found = self.all(text)
         ours = [language for language in found if language.code in served]
         if not ours:
             return None
@@ -76,7 +76,8 @@ class LanguageDetector:
         """Return the codes of all languages that can be told apart, sorted."""
         return sorted(language.code for language in self._predict("a"))
 
-    def _probabilities(self, text: str) -> list[DetectedLanguage]:
+    def all(self, text: str) -> list[DetectedLanguage]:
+        """Return every language with its probability, likeliest first; none for a text without letters."""
         seen = text[:MAX_CODE_POINTS]
         if not any(map(str.isalpha, seen)):
             return []

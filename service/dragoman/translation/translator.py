@@ -33,7 +33,7 @@ from dragoman.translation.postprocessing import Postprocessor
 from dragoman.translation.streamed_decoding import MAX_AT_ONCE, StreamedDecoding
 from dragoman.translation.text_assembler import Part, TextAssembler
 from dragoman.translation.usage import Usage
-from dragoman.types import Options, TranslatedSentence, Translation
+from dragoman.types import Flag, Options, TranslatedSentence, Translation
 
 
 class Translator:
@@ -57,6 +57,10 @@ class Translator:
         self._streamed = StreamedDecoding(pool)
         self._postprocessor = Postprocessor(tokenizer, bundle.manifest.alignment)
         self._usage = Usage(metrics)
+
+    def count_flags(self, flags: Iterable[Flag]) -> None:
+        """Count quality flags that are raised outside: of whole texts, of markup."""
+        self._usage.count_flags(flags)
 
     def check(self, texts: Sequence[str], options: Options) -> None:
         """Refuse texts at once that would hardly be done in time; raises as `EarlyAdmission.check` does."""

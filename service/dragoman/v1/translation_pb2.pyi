@@ -50,6 +50,7 @@ class FlagKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FLAG_KIND_SENTENCE_SPLIT: _ClassVar[FlagKind]
     FLAG_KIND_TERM_MISSED: _ClassVar[FlagKind]
     FLAG_KIND_MARKUP_MISMATCH: _ClassVar[FlagKind]
+    FLAG_KIND_WRONG_SOURCE_LANGUAGE: _ClassVar[FlagKind]
 ALIGNMENT_MODE_UNSPECIFIED: AlignmentMode
 ALIGNMENT_MODE_HARD: AlignmentMode
 ALIGNMENT_MODE_SOFT: AlignmentMode
@@ -76,6 +77,7 @@ FLAG_KIND_TARGET_CUT: FlagKind
 FLAG_KIND_SENTENCE_SPLIT: FlagKind
 FLAG_KIND_TERM_MISSED: FlagKind
 FLAG_KIND_MARKUP_MISMATCH: FlagKind
+FLAG_KIND_WRONG_SOURCE_LANGUAGE: FlagKind
 
 class TranslateRequest(_message.Message):
     __slots__ = ("contents", "source_language_code", "target_language_code", "mime_type", "model", "decoding", "output", "glossary", "do_not_translate", "priority")
