@@ -22,7 +22,8 @@ STAGES = ("queue", "decode")
 PRIORITIES = ("interactive", "bulk")  # by their number
 FLAGS = (
     "target_cut", "sentence_split", "repetition", "number_mismatch", "url_mismatch", "placeholder_mismatch",
-    "untranslated_copy", "uncovered_source", "length_outlier",
+    "untranslated_copy", "uncovered_source", "length_outlier", "source_is_target_language", "wrong_source_language",
+    "markup_mismatch",
 )  # fmt: skip
 _ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256)
 _CODES = (

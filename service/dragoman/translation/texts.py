@@ -72,36 +72,26 @@ class TextTranslator:
             As `Translator.translate` does.
         """
         parsed = await offload(partial(self._parse_all, texts, options), sum(map(len, texts)))
-        outcomes: list[Translation | InvalidRequest | None] = [None] * len(texts)
-        groups: dict[str, list[int]] = defaultdict(list)
+        outcomes: dict[int, Translation | InvalidRequest] = {}
         sources: dict[int, Source] = {}
+        groups: dict[str, list[int]] = defaultdict(list)
         for index, document in enumerate(parsed):
             if isinstance(document, InvalidRequest):
                 outcomes[index] = document
                 continue
             source = sources[index] = self._source(document, options)
             if source.language in ("", options.target):
-                outcomes[index] = Translation(
-                    texts[index], [], source.flags, source.language, source.confidence
-                )
+                outcomes[index] = _attributed(Translation(texts[index], []), source)
             else:
                 groups[source.language].append(index)
-        for language, done in zip(
-            groups, await self._translate_groups(groups, parsed, options, places), strict=True
-        ):
-            for index, translation in zip(groups[language], done, strict=True):
-                source = sources[index]
-                outcomes[index] = replace(
-                    translation,
-                    source=language,
-                    confidence=source.confidence,
-                    flags=[*source.flags, *translation.flags],
-                )
-        for outcome in outcomes:
+        translated = await self._translate_groups(groups, parsed, options, places)
+        for indices, translations in zip(groups.values(), translated, strict=True):
+            for index, translation in zip(indices, translations, strict=True):
+                outcomes[index] = _attributed(translation, sources[index])
+        for outcome in outcomes.values():
             if isinstance(outcome, Translation):
                 self._count(outcome.flags)
-        assert all(outcome is not None for outcome in outcomes), "each text has a group. This is a bug."
-        return [outcome for outcome in outcomes if outcome is not None]
+        return [outcomes[index] for index in range(len(texts))]
 
     async def stream(self, text: str, options: Options) -> tuple[Source, AsyncGenerator[Part, None]]:
         """Return the language of a text, and its translation sentence by sentence.
@@ -207,6 +197,16 @@ class TextTranslator:
         found = self._detector.candidates(text)
         best = max(found, key=_confidence, default=None)
         return best.confidence if best and best.code != given and best.confidence >= _SURE else 0.0
+
+
+def _attributed(translation: Translation, source: Source) -> Translation:
+    """Return a translation with its source language, and the doubts about that first."""
+    return replace(
+        translation,
+        source=source.language,
+        confidence=source.confidence,
+        flags=[*source.flags, *translation.flags],
+    )
 
 
 def _words_of(document: Document) -> str:
