@@ -115,8 +115,8 @@ BASE_IMAGE ?=
 lock: $(DEV)/.installed  ## find the hashes of all that is installed: requirements/*.txt
 	$(LOCK) requirements/build.in -o requirements/build.txt
 	$(LOCK) pyproject.toml --extra otel -o requirements/serve.txt
-	$(LOCK) pyproject.toml --extra otel --extra train --extra dev -o requirements/dev.txt
-	$(LOCK) pyproject.toml --extra otel --extra train --extra dev --extra bench -o requirements/bench.txt
+	$(LOCK) pyproject.toml --extra otel --extra convert --extra train --extra dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra otel --extra convert --extra train --extra dev --extra bench -o requirements/bench.txt
 
 sbom: $(DEV)/.installed  ## write a bill of materials of what the image installs, in CycloneDX: dist/*.cdx.json
 	mkdir -p $(DIST)

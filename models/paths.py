@@ -19,6 +19,11 @@ def runs_folder() -> Path:
     return Path(os.environ.get("DRAGOMAN_RUNS", Path.home() / "dragoman-runs"))
 
 
+def packed_folder() -> Path:
+    """Return the folder of packed corpora."""
+    return runs_folder() / "packed"
+
+
 def tokenizer_path() -> Path:
     """Return the path of the SentencePiece model that every run shares."""
     return runs_folder() / "tokenizer.model"

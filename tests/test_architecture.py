@@ -31,7 +31,13 @@ RUN_THE_SERVING_PATH = {
     "known_answers",
     "parity",
 }
-SHARED_WITH_TRAINING = {"dragoman.text", "dragoman.bundle", "dragoman.errors", "dragoman.alignment"}
+SHARED_WITH_TRAINING = {
+    "dragoman.text",
+    "dragoman.bundle",
+    "dragoman.errors",
+    "dragoman.alignment",
+    "dragoman.convert",
+}
 
 
 def source_files() -> list[Path]:

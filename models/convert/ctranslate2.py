@@ -12,28 +12,25 @@ from typing import Any
 
 import ctranslate2
 import numpy as np
-import numpy.typing as npt
 from ctranslate2.specs import transformer_spec
 
+from dragoman.convert.architecture import EPSILON, Weights, sinusoids
 from dragoman.text.tokenizer import BOS_ID, EOS_ID, UNKNOWN_ID, Tokenizer
-from models.convert.export import averaged_network
-from models.convert.onnx_graphs import position_table
+from models.convert.export import averaged_network, named_weights
 from models.network.transformer import Transformer
 from models.paths import PUBLISHED, tokenizer_path
 from models.training import checkpoint
-
-Weights = dict[str, npt.NDArray[np.float32]]
 
 
 def to_spec(network: Transformer, tokenizer: Tokenizer) -> transformer_spec.TransformerSpec:
     """Return the specification that CTranslate2 serialises, with our weights in it."""
     shape = network.shape
-    weights: Weights = {name: tensor.detach().float().numpy() for name, tensor in network.named_parameters()}
+    weights = named_weights(network)
     spec = transformer_spec.TransformerSpec.from_config(
         (shape.encoder_layers, shape.decoder_layers), shape.heads, pre_norm=True, rms_norm=True
     )
     for side in (spec.encoder, spec.decoder):
-        side.position_encodings.encodings = position_table(shape)
+        side.position_encodings.encodings = sinusoids(shape.max_positions, shape.width)
     spec.encoder.embeddings[0].weight = weights["embedding.weight"]
     spec.decoder.embeddings.weight = weights["embedding.weight"]
     spec.decoder.projection.weight = weights["embedding.weight"]
@@ -53,7 +50,7 @@ def to_spec(network: Transformer, tokenizer: Tokenizer) -> transformer_spec.Tran
     spec.register_target_vocabulary(pieces)
     spec.config.bos_token, spec.config.eos_token = pieces[BOS_ID], pieces[EOS_ID]
     spec.config.unk_token, spec.config.decoder_start_token = pieces[UNKNOWN_ID], pieces[BOS_ID]
-    spec.config.layer_norm_epsilon = 1e-6
+    spec.config.layer_norm_epsilon = EPSILON
     spec.config.add_source_bos = spec.config.add_source_eos = False
     return spec
 

@@ -7,7 +7,6 @@ statically calibrated int8, with everything that serving needs beside them.
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -17,24 +16,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from dragoman import bundle
 from dragoman.bundle import AlignmentHead, Manifest
+from dragoman.convert import bundle_files, calibration
+from dragoman.convert.activations import Batch
+from dragoman.convert.architecture import Weights
+from dragoman.convert.onnx_builder import Model
 from dragoman.errors import StartupError
 from dragoman.text.tokenizer import Tokenizer
-from models.convert import onnx_graphs
-from models.convert.equalization import balance
 from models.convert.known_answers import add_known_answers
-from models.convert.onnx_builder import Model, WeightFile
-from models.convert.quantization import measure, quantize
 from models.corpora.batches import Batches
 from models.corpora.packing import DataError, check_mark, check_size, fingerprint, languages_of
 from models.evaluation.model_card import model_card
 from models.network.transformer import Transformer, network_from
-from models.paths import ROOT, runs_folder, tokenizer_path
+from models.paths import ROOT, packed_folder, runs_folder, tokenizer_path
 from models.training import checkpoint
 from models.training.checkpoint import CheckpointError
 from models.training.validation import DIRECTIONS
@@ -58,69 +53,32 @@ def averaged_network(state: dict[str, Any]) -> Transformer:
     return network
 
 
-def float_weights(network: Transformer) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-    """Return the weights as the graphs use them: (in, out), products that share an input side by side."""
-    shape = network.shape
-    scale = 1 / math.sqrt(shape.width // shape.heads)  # of attention scores, folded into the queries
-    own = {name: tensor.detach().float() for name, tensor in network.named_parameters()}
-    found: dict[str, Tensor] = {"embedding": own["embedding.weight"].T}
-    for name, tensor in own.items():
-        if tensor.dim() == 1:
-            found[name] = tensor
-        elif name.endswith((".output.weight", ".up.weight", ".down.weight")):
-            found[name] = tensor.T
-    layers = [f"encoder.{i}" for i in range(shape.encoder_layers)] + [
-        f"decoder.{i}" for i in range(shape.decoder_layers)
-    ]
-    for layer in layers:
-        query, key, value = (own[f"{layer}.attention.{part}.weight"] for part in ("query", "key", "value"))
-        found[f"{layer}.attention.qkv"] = torch.cat([query * scale, key, value]).T
-    cross = [f"decoder.{i}.cross" for i in range(shape.decoder_layers)]
-    for name in cross:
-        found[f"{name}.query.weight"] = own[f"{name}.query.weight"].T * scale
-    parts = [own[f"{name}.{part}.weight"] for name in cross for part in ("key", "value")]
-    found["cross.kv"] = torch.cat(parts).T
-    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in found.items()}
+def named_weights(network: Transformer) -> Weights:
+    """Return the weights of a network by name, as `dragoman.convert` takes them."""
+    return {name: weight.detach().float().numpy() for name, weight in network.named_parameters()}
 
 
-def calibrated(network: Transformer, batches: Iterator[tuple[Tensor, Tensor]]) -> Model:
-    """Return a model whose products, and keys and values of the source, are in 8 bits.
-
-    The ranges are measured on some batches, once channels are evened out.
+def int8_model(network: Transformer, batches: Iterable[Batch]) -> Model:
+    """Return the model in 8 bits.
 
     Raises:
         CheckpointError: The network computes values that are not finite.
     """
-    shown = list(batches)
     try:
-        network = balance(network, shown)
-        measured = measure(network, shown)
+        return calibration.int8_model(named_weights(network), network.shape, batches)
     except ValueError as error:
         raise CheckpointError(f"the checkpoint cannot be calibrated: {error}") from error
-    weights, quantized = float_weights(network), {}
-    for name, weight in weights.items():
-        if weight.ndim == 2:
-            seen = name.replace(".attention.qkv", ".attention.query.weight").replace(
-                "cross.kv", "decoder.0.cross.key.weight"
-            )
-            quantized[name] = quantize(weight, measured.histograms[seen], measured.moments.get(seen))
-    scales = {
-        f"cross_{kind}_{index}": measured.histograms[f"decoder.{index}.cross.{kind}"].symmetric_scale()
-        for index in range(network.shape.decoder_layers)
-        for kind in ("key", "value")
-    }
-    return Model(network.shape, weights, quantized, scales)
 
 
-def calibration_batches(config: dict[str, Any], tokenizer: Tokenizer) -> Iterator[tuple[Tensor, Tensor]]:
+def calibration_batches(config: dict[str, Any], tokenizer: Tokenizer) -> Iterator[Batch]:
     """Yield (source, target) ids of training pairs, drawn with a seed that training does not use."""
     batches = Batches(
-        runs_folder() / "packed", tokenizer, config["data"]["weights"],
+        packed_folder(), tokenizer, config["data"]["weights"],
         batch_tokens=3072, max_tokens=config["data"]["max_tokens"], seed=config["data"]["seed"] + 1000,
     )  # fmt: skip
     for _, plan in islice(batches.plans(0), CALIBRATION_BATCHES):
         batch = batches.collate(plan)
-        yield torch.from_numpy(batch.source), torch.from_numpy(batch.target_in)
+        yield batch.source, batch.target_in
 
 
 def alignment_head(network: Transformer, threshold: float) -> AlignmentHead:
@@ -132,16 +90,6 @@ def alignment_head(network: Transformer, threshold: float) -> AlignmentHead:
     if guided is None:
         return AlignmentHead(network.shape.decoder_layers - 1, 0, 0, threshold, is_guided=False)
     return AlignmentHead(guided.layer, guided.head, guided.shift, threshold, is_guided=True)
-
-
-def write(model: Model, head: AlignmentHead, folder: Path) -> None:
-    """Write both graphs and their weights."""
-    file = WeightFile()
-    encoder = onnx_graphs.encoder(model, file)
-    decoder = onnx_graphs.decoder(model, file, (head.layer, head.head))
-    (folder / bundle.ENCODER).write_bytes(encoder)
-    (folder / bundle.DECODER).write_bytes(decoder)
-    (folder / bundle.WEIGHTS).write_bytes(file.to_bytes())
 
 
 def export(
@@ -165,17 +113,17 @@ def export(
     if state.get("tokenizer") not in (None, fingerprint(tokenizer_file)):
         raise DataError(f"{tokenizer_file}: the network was trained with another tokenizer")
     if precision == "int8":
-        check_mark(runs_folder() / "packed", tokenizer_file)
-        model = calibrated(network, calibration_batches(state["config"], tokenizer))
+        check_mark(packed_folder(), tokenizer_file)
+        model = int8_model(network, calibration_batches(state["config"], tokenizer))
     else:
-        model = Model(network.shape, float_weights(network))
+        model = calibration.float_model(named_weights(network), network.shape)
     head = alignment_head(network, threshold)
     manifest = described(state, network, head, precision=precision, name=name, version=version, watts=watts)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         folder = Path(scratch, "bundle")
         folder.mkdir()
-        write(model, manifest.alignment, folder)
+        bundle_files.write(model, manifest.alignment, folder)
         shutil.copyfile(tokenizer_file, folder / bundle.TOKENIZER)
         (folder / bundle.CARD).write_text(model_card(manifest), encoding="utf-8")
         bundle.write_manifest(folder, manifest)

@@ -30,7 +30,7 @@ from models.corpora.packing import (
     save_texts,
     shards,
 )
-from models.paths import data_folder, runs_folder, tokenizer_path
+from models.paths import data_folder, packed_folder, tokenizer_path
 
 # Manuals would teach the names of functions.
 EVERYDAY = ("tatoeba", "news", "terms")
@@ -234,7 +234,7 @@ def derive(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> No
 
 def main() -> None:
     """Make them of the training data; paths from DRAGOMAN_DATA and DRAGOMAN_RUNS."""
-    packed = runs_folder() / "packed"
+    packed = packed_folder()
     try:
         tokenizer = open_tokenizer(tokenizer_path())
         check_mark(packed, tokenizer_path())

@@ -22,7 +22,7 @@ from models.corpora.packing import (
     save_texts,
     shards,
 )
-from models.paths import data_folder, runs_folder, tokenizer_path
+from models.paths import data_folder, packed_folder, tokenizer_path
 
 Pair = tuple[str, str]  # Spanish, French
 NAME, LEFT, RIGHT = "joined.es-fr", "en-es", "en-fr"
@@ -75,7 +75,7 @@ def join(folder: Path, packed: Path, tokenizer: Tokenizer, threads: int) -> None
 
 def main() -> None:
     """Join the training data; paths from DRAGOMAN_DATA and DRAGOMAN_RUNS."""
-    packed = runs_folder() / "packed"
+    packed = packed_folder()
     try:
         tokenizer = open_tokenizer(tokenizer_path())
         check_mark(packed, tokenizer_path())

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from dragoman.text.normalize import normalize
 from dragoman.text.tokenizer import Tokenizer
 from models.corpora import reserved
-from models.paths import data_folder, runs_folder, tokenizer_path
+from models.paths import data_folder, packed_folder, tokenizer_path
 
 Int = npt.NDArray[np.int64]
 NO_LINKS = np.zeros((0, 2), np.uint8)
@@ -323,7 +323,7 @@ def check_mark(packed: Path, tokenizer: Path) -> None:
 
 def main() -> None:
     """Pack the training data; paths from DRAGOMAN_DATA and DRAGOMAN_RUNS."""
-    packed = runs_folder() / "packed"
+    packed = packed_folder()
     try:
         tokenizer = open_tokenizer(tokenizer_path())
         check_mark(packed, tokenizer_path())

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dragoman.text.tokenizer import BOS_ID
 from models.corpora.packing import DataError, Packed, check_mark, is_packed, save_pairs, save_ragged
-from models.paths import runs_folder, tokenizer_path
+from models.paths import packed_folder, tokenizer_path
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
@@ -150,7 +150,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Select from the packed corpora under DRAGOMAN_RUNS."""
-    arguments, packed = _arguments(), runs_folder() / "packed"
+    arguments, packed = _arguments(), packed_folder()
     corpora, general = (
         given or [name for name in usual if (packed / name).is_dir()]
         for given, usual in ((arguments.corpora, NARROW), (arguments.general, GENERAL))

@@ -10,7 +10,7 @@ from pathlib import Path
 from dragoman.text.normalize import normalize
 from dragoman.text.tokenizer import Tokenizer
 from models.corpora.packing import MAX_TOKENS, DataError, Packed, is_packed, is_usable, mark, save_pairs
-from models.paths import runs_folder, tokenizer_path
+from models.paths import packed_folder, tokenizer_path
 
 Pairs = list[tuple[str, str]]  # source, target; normalised
 
@@ -88,7 +88,7 @@ def pack(pairs: Pairs, target: str, corpus: str, tokenizer: Tokenizer) -> int:
     ]
     if not packed:
         raise DataError(f"{corpus}: no pair can be used, all are too long or of too different lengths")
-    folder = runs_folder() / "packed"
+    folder = packed_folder()
     mark(folder, tokenizer_path())
     if not _are_there(folder / corpus, packed):
         for old in ("links", "links_offsets"):  # of other pairs

@@ -16,7 +16,7 @@ import numpy as np
 
 from dragoman.text.tokenizer import SPACE, Tokenizer
 from models.corpora.packing import DataError, Packed, check_mark, open_tokenizer, save_ragged
-from models.paths import runs_folder, tokenizer_path
+from models.paths import packed_folder, tokenizer_path
 
 Links = set[tuple[int, int]]
 _NEIGHBOURS = [(-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)]
@@ -141,7 +141,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         tokenizer = open_tokenizer(tokenizer_path())
-        packed = runs_folder() / "packed"
+        packed = packed_folder()
         check_mark(packed, tokenizer_path())
         pairs = sorted({path.name.rpartition(".")[2] for path in packed.glob("*.en-??")})
         if not pairs:

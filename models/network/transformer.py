@@ -10,31 +10,15 @@ V vocabulary.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dragoman.convert.architecture import EPSILON, Shape, sinusoids
 from dragoman.text.tokenizer import PAD_ID
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a network; stored with every checkpoint."""
-
-    vocabulary: int
-    width: int
-    feed_forward: int
-    heads: int
-    encoder_layers: int
-    decoder_layers: int
-    max_positions: int
-
-    def to_dict(self) -> dict[str, int]:
-        """Return the sizes as plain numbers, for a checkpoint or a manifest."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -49,13 +33,6 @@ class GuidedHead:
     head: int
     shift: int
     weight: float
-
-
-def sinusoids(positions: int, width: int) -> Tensor:
-    """Return the fixed position table, (positions, width): sines first, then cosines."""
-    rates = torch.exp(torch.arange(width // 2) * (-math.log(10_000) / (width // 2 - 1)))
-    angles = torch.arange(positions)[:, None] * rates  # (P, D/2)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)  # (P, D)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, is_causal: bool) -> Tensor:
@@ -127,9 +104,9 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(shape.width, eps=1e-6)
+        self.attention_norm = nn.RMSNorm(shape.width, eps=EPSILON)
         self.attention = Attention(shape.width, shape.heads)
-        self.feed_forward_norm = nn.RMSNorm(shape.width, eps=1e-6)
+        self.feed_forward_norm = nn.RMSNorm(shape.width, eps=EPSILON)
         self.feed_forward = FeedForward(shape.width, shape.feed_forward)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -143,11 +120,11 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(shape.width, eps=1e-6)
+        self.attention_norm = nn.RMSNorm(shape.width, eps=EPSILON)
         self.attention = Attention(shape.width, shape.heads)
-        self.cross_norm = nn.RMSNorm(shape.width, eps=1e-6)
+        self.cross_norm = nn.RMSNorm(shape.width, eps=EPSILON)
         self.cross = Attention(shape.width, shape.heads)
-        self.feed_forward_norm = nn.RMSNorm(shape.width, eps=1e-6)
+        self.feed_forward_norm = nn.RMSNorm(shape.width, eps=EPSILON)
         self.feed_forward = FeedForward(shape.width, shape.feed_forward)
 
     def forward(
@@ -168,10 +145,11 @@ class Transformer(nn.Module):
         self.shape, self.guided = shape, guided
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
         self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.encoder_layers))
-        self.encoder_norm = nn.RMSNorm(shape.width, eps=1e-6)
+        self.encoder_norm = nn.RMSNorm(shape.width, eps=EPSILON)
         self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.decoder_layers))
-        self.decoder_norm = nn.RMSNorm(shape.width, eps=1e-6)
-        self.register_buffer("positions", sinusoids(shape.max_positions, shape.width), persistent=False)
+        self.decoder_norm = nn.RMSNorm(shape.width, eps=EPSILON)
+        positions = torch.from_numpy(sinusoids(shape.max_positions, shape.width))
+        self.register_buffer("positions", positions, persistent=False)
         self.positions: Tensor
         self._initialise()
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from dragoman import bundle
-from models.convert import safetensors
 from models.corpora.packing import fingerprint
 from models.training import from_bundle
 
@@ -84,11 +85,13 @@ def load_average(path: Path) -> dict[str, Tensor]:
 
 def _published(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        return safetensors.read(path.read_bytes())
+        path.open("rb").close()  # what is missing or not ours to read, the system says in fewer words
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file, or truncated ({error})") from error
 
 
 def trained(path: Path) -> dict[str, Any]:
@@ -140,10 +143,8 @@ def described(path: Path) -> dict[str, Any]:
         state = load(path)
         return {name: state[name] for name in DESCRIPTION}
     try:
-        metadata = safetensors.read(path.read_bytes())[1]
+        metadata = _published(path)[1]
         return {name: json.loads(metadata[name]) for name in DESCRIPTION}
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: no weights that say what network they belong to ({error})") from error
 
@@ -178,11 +179,13 @@ def save_safetensors(
     Raises:
         CheckpointError: The disk is full or not writable, or a weight is too large for half precision.
     """
-    tensors = {name: weight.half() if half else weight.float() for name, weight in weights.items()}
+    tensors = {
+        name: (weight.half() if half else weight.float()).contiguous() for name, weight in weights.items()
+    }
     if broken := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
         raise CheckpointError(f"{path}: not written, {broken[0]} has values that are not finite")
     with _written_whole(path) as file:
-        safetensors.write(file, tensors, metadata or {})
+        file.write(safetensors_bytes(tensors, metadata))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from models.convert.export import averaged_network
 from models.corpora import user_pairs
 from models.corpora.packing import DataError, Packed, check_mark, open_tokenizer
 from models.network.transformer import Transformer
-from models.paths import PUBLISHED, ROOT, runs_folder, tokenizer_path
+from models.paths import PUBLISHED, ROOT, packed_folder, runs_folder, tokenizer_path
 from models.training import checkpoint, settings
 from models.training.checkpoint import CheckpointError
 from models.training.finetune_evaluation import HeldOut, show
@@ -115,7 +115,7 @@ def configuration(
     weights, total = {corpus: 1 - mix}, sum(config.data.weights.values())
     if mix:
         weights |= {name: mix * weight / total for name, weight in config.data.weights.items()}
-    packed = Packed.open(runs_folder() / "packed" / corpus)
+    packed = Packed.open(packed_folder() / corpus)
     tokens = (len(packed.english) + len(packed.other)) / 2 + len(packed)  # with an end each
     longest = network.shape.max_positions // settings.PADDED_TO * settings.PADDED_TO
     return replace(
@@ -151,7 +151,7 @@ def shared_tokenizer(init: Path) -> Tokenizer:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(served, path)
-    check_mark(runs_folder() / "packed", path)
+    check_mark(packed_folder(), path)
     return open_tokenizer(path)
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from dragoman import bundle
 from dragoman.bundle import Bundle
-from models.convert.onnx_builder import EMBEDDING
-from models.network.transformer import Shape
+from dragoman.convert.architecture import Shape
+from dragoman.convert.onnx_builder import EMBEDDING
 
 Float = npt.NDArray[np.float32]
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from models.network.transformer import GuidedHead, Shape
+from dragoman.convert.architecture import Shape
+from models.network.transformer import GuidedHead
 
 _Kind = TypeVar("_Kind", Shape, "Data", "Training", GuidedHead)
 

@@ -28,7 +28,7 @@ from models.corpora.batches import Batch, Batches
 from models.corpora.packing import DataError, check_mark, check_size, fingerprint
 from models.network.embeddings import bilingual, count
 from models.network.transformer import Transformer, losses
-from models.paths import data_folder, runs_folder, tokenizer_path
+from models.paths import data_folder, packed_folder, runs_folder, tokenizer_path
 from models.training import checkpoint, settings
 from models.training.checkpoint import CheckpointError
 from models.training.progress import Progress
@@ -115,7 +115,7 @@ def train(
     worker = Worker(config.training.precision)
     try:
         tokenizer = check_size(tokenizer_path(), config.model.vocabulary)
-        check_mark(runs_folder() / "packed", tokenizer_path())
+        check_mark(packed_folder(), tokenizer_path())
         validation = validation or Validation(data_folder() / "dev", tokenizer)
         trainer = Trainer(config, worker, fingerprint(tokenizer_path()))
         _prepare(trainer, run / CHECKPOINT, init, counts_on=counts_on)
@@ -141,7 +141,7 @@ def _prepare(trainer: Trainer, path: Path, init: Path | None, *, counts_on: bool
         weights = trainer.network.state_dict()
         if trainer.worker.rank == 0:
             names = list(trainer.config.data.weights)
-            counts = count(runs_folder() / "packed", names, trainer.config.model.vocabulary, EMBEDDING_PAIRS)
+            counts = count(packed_folder(), names, trainer.config.model.vocabulary, EMBEDDING_PAIRS)
             weights["embedding.weight"] = bilingual(counts, trainer.config.model.width)
         trainer.start_from(weights, "bilingual embeddings")
 
@@ -149,7 +149,7 @@ def _prepare(trainer: Trainer, path: Path, init: Path | None, *, counts_on: bool
 def _stream(trainer: Trainer, tokenizer: Tokenizer) -> Iterator[tuple[int, Batch]]:
     data, worker = trainer.config.data, trainer.worker
     batches = Batches(
-        runs_folder() / "packed", tokenizer, data.weights,
+        packed_folder(), tokenizer, data.weights,
         batch_tokens=data.batch_tokens, max_tokens=data.max_tokens, seed=data.seed,
         rank=worker.rank, world=worker.world, multiple=settings.PADDED_TO if worker.on_gpu else 1,
     )  # fmt: skip

@@ -20,6 +20,7 @@ import torch
 
 from dragoman import bundle
 from dragoman.config import DEFAULT_BUNDLE
+from dragoman.convert import bundle_files
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from models.convert import export
 from models.network.transformer import Transformer
@@ -47,11 +48,11 @@ def written(config_name: str, folder: Path) -> tuple[Path, Path]:
         "weights": network.state_dict(), "average": {}, "tokens": 0, "updates": 0, "seconds": 0.0,
     }  # fmt: skip
     ids = torch.randint(263, 8000, (4, 64, SOURCE_PIECES))
-    model = export.calibrated(network, ((part, part) for part in ids))
+    model = export.int8_model(network, [(part.numpy(), part.numpy()) for part in ids])
     head = export.alignment_head(network, 0.3)
     ours, theirs = folder / "ours", folder / "theirs"
     ours.mkdir()
-    export.write(model, head, ours)
+    bundle_files.write(model, head, ours)
     (ours / bundle.TOKENIZER).write_bytes((DEFAULT_BUNDLE / bundle.TOKENIZER).read_bytes())
     (ours / bundle.CARD).write_text("random weights")
     described = export.described(state, network, head, precision="int8", name="random", version="0")

@@ -19,10 +19,11 @@ import torch
 
 from dragoman import bundle
 from dragoman.bundle import Bundle
+from dragoman.convert.architecture import Shape
 from dragoman.text.tokenizer import Tokenizer
 from models.convert.export import export
 from models.corpora import packing, tokenizer
-from models.network.transformer import GuidedHead, Shape, Transformer
+from models.network.transformer import GuidedHead, Transformer
 
 ROOT = Path(__file__).parents[2]
 VOCABULARY = 416

@@ -19,12 +19,12 @@ import torch
 
 from dragoman import bundle
 from dragoman.bundle import Bundle
+from dragoman.convert.quantization import LARGEST_WEIGHT
 from dragoman.engine.model_runner import ModelRunner
 from dragoman.engine.sessions import open_sessions
 from dragoman.registry.loading import open_engine
 from dragoman.text.tokenizer import BOS_ID, EOS_ID
 from models.convert.export import add_results, averaged_network, exchange, trained_pairs
-from models.convert.quantization import LARGEST_WEIGHT
 from models.corpora.batches import collate
 from models.corpora.packing import DataError
 from models.training.checkpoint import CheckpointError

@@ -11,10 +11,10 @@ pytest.importorskip("torch")
 
 import torch
 
+from dragoman.convert.equalization import equalize
+from dragoman.convert.quantization import LARGEST_WEIGHT
 from dragoman.errors import BundleError
-from models.convert.equalization import balance
-from models.convert.export import averaged_network, calibration_batches
-from models.convert.quantization import LARGEST_WEIGHT
+from models.convert.export import averaged_network, calibration_batches, named_weights
 from models.training.checkpoint import described, load_average
 from tests.models.toy import Toy, random_state, write_bundle
 
@@ -55,7 +55,9 @@ def test_rounded_weights_are_near(state: dict[str, Any], toy: Toy, tmp_path: Pat
     weights = load_average(folder)
 
     batches = calibration_batches(state["config"], toy.tokenizer)
-    balanced = balance(averaged_network(state), batches).state_dict()
+    network = averaged_network(state)
+    equalized = equalize(named_weights(network), network.shape, batches)
+    balanced = {name: torch.from_numpy(weight) for name, weight in equalized.items()}
     assert balanced.keys() == weights.keys()
     for name, weight in weights.items():
         trained = balanced[name]

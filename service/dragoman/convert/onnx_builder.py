@@ -14,18 +14,17 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.convert.quantization import Quantized
-from models.network.transformer import Shape
+from dragoman.bundle import WEIGHTS as WEIGHTS_FILE
+from dragoman.convert.architecture import EPSILON, Shape
+from dragoman.convert.quantization import Quantized
 
 Array = npt.NDArray[np.generic]
 Dims = list[str | int | None]  # a letter is an axis of any length
 Input = tuple[int, Dims]  # type and dimensions
 Output = tuple[str, int, Dims]  # the result it is, type and dimensions
 EMBEDDING = "embedding"  # both a table to look pieces up and the output projection
-WEIGHTS_FILE = "weights.bin"
 OPSET = 24
 CONTRIBUTED = "com.microsoft"  # onnxruntime's own operators
-EPSILON = 1e-6  # of every normalisation
 _ALIGNMENT = 64  # bytes; what the runtime may map directly
 
 

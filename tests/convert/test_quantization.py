@@ -5,27 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+from dragoman.convert.architecture import Float
+from dragoman.convert.calibration import measure
+from dragoman.convert.histogram import Histogram
+from dragoman.convert.quantization import LARGEST_WEIGHT, quantize
+from tests.convert.network import SHAPE, batches, random_weights
 
-import torch
-from torch import Tensor, nn
 
-from models.convert.quantization import LARGEST_WEIGHT, Histogram, measure, quantize
-
-
-def error(values: Tensor, scale: float, zero: int) -> float:
+def error(values: Float, scale: float, zero: int) -> float:
     """Return the mean squared error of rounding values to unsigned 8 bits."""
-    rounded = ((values / scale).round() + zero).clamp(0, 255) - zero
-    return float((rounded * scale - values).square().mean())
+    rounded = np.clip(np.rint(values / np.float32(scale)) + zero, 0, 255) - zero
+    return float(np.square(rounded * scale - values).mean())
 
 
-def draw(kind: str) -> Tensor:
+def draw(kind: str) -> Float:
     """Return 200,000 values of a known distribution."""
-    generator = torch.Generator().manual_seed(5)
-    normal = torch.randn(200_000, generator=generator)
+    generator = np.random.default_rng(5)
+    normal = generator.standard_normal(200_000, np.float32)
     if kind == "laplace":
-        return normal.sign() * torch.empty_like(normal).exponential_(generator=generator)
-    return {"normal": normal, "relu": normal.relu(), "shifted": normal + 3, "outlier": normal}[kind]
+        return generator.laplace(size=200_000).astype(np.float32)
+    return {"normal": normal, "relu": np.maximum(normal, 0), "shifted": normal + 3, "outlier": normal}[kind]
 
 
 @pytest.mark.parametrize("kind", ["normal", "relu", "shifted", "laplace"])
@@ -35,7 +34,7 @@ def test_no_other_cut_loses_less(kind: str) -> None:
     """
     values = draw(kind)
     histogram = Histogram()
-    for part in values.split(50_000):
+    for part in np.split(values, 4):
         histogram.add(part)
 
     found = error(values, *histogram.range())
@@ -59,7 +58,7 @@ def test_no_other_symmetric_cut_loses_less(kind: str) -> None:
 
     found = error(values, histogram.symmetric_scale(), 128)
 
-    largest = values.abs().max().item()
+    largest = float(np.abs(values).max())
     others = [error(values, largest * cut / 127, 128) for cut in np.linspace(0.1, 1.0, 60)]
     assert found <= 1.02 * min(others)
 
@@ -69,7 +68,7 @@ def test_one_outlier_does_not_ruin_the_rest() -> None:
     With one value ten times larger than all others, that end of the range is cut, and not the other.
     """
     histogram = Histogram()
-    histogram.add(torch.cat([draw("normal").clamp(-3, 3).repeat(50), torch.tensor([30.0])]))
+    histogram.add(np.append(np.tile(draw("normal").clip(-3, 3), 50), np.float32(30)))
 
     scale, zero = histogram.range()
 
@@ -81,14 +80,14 @@ def test_widening_keeps_what_was_counted() -> None:
     """
     Small values seen first still count when large ones come, and no value falls out.
     """
-    small, large = 0.002 * draw("normal"), 50 * draw("normal")
+    small, large = np.float32(0.002) * draw("normal"), np.float32(50) * draw("normal")
     piecewise, at_once = Histogram(), Histogram()
 
     piecewise.add(small)
     piecewise.add(large)
-    at_once.add(torch.cat([large, small]))
+    at_once.add(np.concatenate([large, small]))
 
-    assert len(small) + len(large) == float(piecewise._counts.sum())
+    assert len(small) + len(large) == float(piecewise.counts.sum())
     assert piecewise.range()[0] == pytest.approx(at_once.range()[0], rel=0.03)
 
 
@@ -97,7 +96,7 @@ def test_sees_every_channel() -> None:
     An outlier channel counts wherever it lies.
     """
     for channel in range(8):
-        values = torch.zeros(100, 64)
+        values = np.zeros((100, 64), np.float32)
         values[:, channel] = 10.0
         histogram = Histogram()
         histogram.add(values)
@@ -116,7 +115,7 @@ def test_zero_is_exact(kind: str) -> None:
     scale, zero = histogram.range()
 
     assert 0 <= zero <= 255
-    assert 0 == error(torch.zeros(1), scale, zero)
+    assert 0 == error(np.zeros(1, np.float32), scale, zero)
     assert (kind == "relu") == (zero == 0)
 
 
@@ -126,7 +125,7 @@ def test_refuses_what_is_not_finite() -> None:
     """
     for bad in (float("inf"), float("nan")):
         with pytest.raises(ValueError, match="not finite"):
-            Histogram().add(torch.tensor([1.0, bad]))
+            Histogram().add(np.array([1.0, bad], np.float32))
 
 
 def test_weights_keep_to_seven_bits() -> None:
@@ -150,19 +149,18 @@ def test_rounding_errors_cancel() -> None:
     """
     Where inputs go together, products come nearer to the exact ones than by rounding each weight to its nearest.
     """
-    generator = torch.Generator().manual_seed(8)
-    hidden = torch.randn(4000, 8, generator=generator)
-    inputs = hidden @ torch.randn(8, 64, generator=generator) + 0.3 * torch.randn(
-        4000, 64, generator=generator
-    )
-    weight = torch.randn(64, 16, generator=generator).numpy()
+    generator = np.random.default_rng(8)
+    hidden = generator.standard_normal((4000, 8), np.float32)
+    inputs = hidden @ generator.standard_normal((8, 64), np.float32)
+    inputs += np.float32(0.3) * generator.standard_normal((4000, 64), np.float32)
+    weight = generator.standard_normal((64, 16), np.float32)
     histogram = Histogram()
     histogram.add(inputs)
 
-    def loss(moments: Tensor | None) -> float:
+    def loss(moments: Float | None) -> float:
         found = quantize(weight, histogram, moments)
         assert np.abs(found.weight).max() <= LARGEST_WEIGHT
-        return float(np.square(inputs.numpy() @ (found.weight * found.weight_scale - weight)).mean())
+        return float(np.square(inputs @ (found.weight * found.weight_scale - weight)).mean())
 
     assert loss(inputs.T @ inputs) < loss(None) / 3
 
@@ -173,35 +171,29 @@ def test_inputs_that_are_always_zero() -> None:
     """
     weight = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
     histogram = Histogram()
-    histogram.add(torch.zeros(5, 4))
+    histogram.add(np.zeros((5, 4), np.float32))
 
-    plain, told = quantize(weight, histogram), quantize(weight, histogram, torch.zeros(4, 4))
+    plain, told = quantize(weight, histogram), quantize(weight, histogram, np.zeros((4, 4), np.float32))
 
     assert np.array_equal(plain.weight, told.weight)
 
 
-def test_measures_every_product_and_leaves_no_hook() -> None:
+def test_measures_every_product() -> None:
     """
-    Each linear map gets a histogram of its input, and the network is as before.
+    Each linear map gets a histogram and the moments of its input, and the weights are as before.
 
-    The maps that make keys and values of the source get one of their output, too.
+    The maps that make keys and values of the source get a histogram of their output, too, and so do the last states.
     """
+    weights = random_weights()
+    before = {name: weight.copy() for name, weight in weights.items()}
+    matrices = {name for name, weight in weights.items() if weight.ndim == 2} - {"embedding.weight"}
+    kept = {f"decoder.{i}.cross.{kind}" for i in range(SHAPE.decoder_layers) for kind in ("key", "value")}
 
-    class Two(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.decoder_norm = nn.Linear(4, 4), nn.Identity()
-            self.layer = nn.ModuleDict({"cross": nn.ModuleDict({"key": nn.Linear(4, 4)})})
+    measured = measure(weights, SHAPE, batches(2))
 
-        def forward(self, source: Tensor, target: Tensor) -> Tensor:
-            return self.decoder_norm(self.get_submodule("layer.cross.key")(self.first(source)) + target)
-
-    network = Two()
-
-    found = measure(network, [(torch.ones(2, 4), torch.ones(2, 4))])
-
-    assert {"first.weight", "layer.cross.key.weight", "layer.cross.key", "embedding"} == set(found.histograms)
-    assert {"first.weight", "layer.cross.key.weight"} == set(found.moments)
-    assert torch.equal(torch.full((4, 4), 2.0), found.moments["first.weight"])  # two rows of ones
-    assert not any(module._forward_pre_hooks for module in network.modules())
-    assert not any(module._forward_hooks for module in network.modules())
+    assert matrices | kept | {"embedding"} == set(measured.histograms)
+    assert matrices == set(measured.moments)
+    for name, moments in measured.moments.items():
+        assert (weights[name].shape[1],) * 2 == moments.shape
+        assert np.all(moments.diagonal() >= 0)
+    assert all(np.array_equal(weight, before[name]) for name, weight in weights.items())

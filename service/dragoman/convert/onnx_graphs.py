@@ -14,21 +14,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from onnx import TensorProto
 
-from models.convert.onnx_builder import CONTRIBUTED, Builder, Dims, Input, Model, Output, WeightFile
-from models.network.transformer import Shape, sinusoids
+from dragoman.convert.architecture import Shape, sinusoids
+from dragoman.convert.onnx_builder import CONTRIBUTED, Builder, Dims, Input, Model, Output, WeightFile
 
 MASKED = np.float32(-1e9)
 INT8, INT32, INT64 = TensorProto.INT8, TensorProto.INT32, TensorProto.INT64
 FLOAT32 = TensorProto.FLOAT
 AFTER_SOFTMAX = 2  # which attention weights are an output
-
-
-def position_table(shape: Shape) -> npt.NDArray[np.float32]:
-    """Return the fixed positions, (max_positions, D)."""
-    return sinusoids(shape.max_positions, shape.width).numpy().astype(np.float32)
 
 
 def per_head(shape: Shape, axis: str) -> Dims:
@@ -57,7 +51,7 @@ def encoder(model: Model, file: WeightFile) -> bytes:
     shape = model.shape
     build = Builder(model, file)
     attention = _PackedAttention(build, shape)
-    table = build.weight("positions", position_table(shape))
+    table = build.weight("positions", sinusoids(shape.max_positions, shape.width))
     x = build.embed("source", build.op("Gather", table, "place"))  # (T, D)
     normed = build.norm(x, "encoder.0.attention_norm.weight")
     for index in range(shape.encoder_layers):
@@ -138,7 +132,7 @@ def decoder(model: Model, file: WeightFile, alignment: tuple[int, int]) -> bytes
     shape = model.shape
     build = Builder(model, file)
     attention = _StepAttention(build, model)
-    table = build.weight("positions", position_table(shape))
+    table = build.weight("positions", sinusoids(shape.max_positions, shape.width))
     x = build.embed("token", build.op("Gather", table, "position"))  # (B, D)
     x = build.op("Unsqueeze", x, build.constant([1]))  # (B, 1, D): one query a row
     normed = build.norm(x, "decoder.0.attention_norm.weight")
