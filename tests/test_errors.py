@@ -146,3 +146,22 @@ def test_quoted(said: str, shown: str) -> None:
     What a caller sent is shown on one line and cut short, since trailers hold little.
     """
     assert shown == errors.quoted(said)
+
+
+@pytest.mark.parametrize(
+    ("estimated", "remaining", "said"),
+    [
+        (0.0342, 0.00095, "it would take about 34.2 ms, the deadline is in 0.95 ms"),
+        (1.04, 1.01, "it would take about 1.04 s, the deadline is in 1.01 s"),
+        (1234.5, 99.94, "it would take about 1,234 s, the deadline is in 99.9 s"),
+    ],
+)
+def test_too_short_a_deadline(estimated: float, remaining: float, said: str) -> None:
+    """
+    Both times are given so that they can be told apart, however short they are.
+    """
+    error = errors.DeadlineTooShort(estimated, remaining)
+
+    assert said == error.message
+    assert estimated == float(str(error.metadata["estimated_seconds"]))
+    assert remaining == float(str(error.metadata["remaining_seconds"]))

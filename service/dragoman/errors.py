@@ -30,6 +30,17 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 1] + "…")
 
 
+def duration(seconds: float) -> str:
+    """Return a time as people write it, to three digits.
+
+    >>> duration(0.00095), duration(0.0342), duration(1.0842), duration(725.4)
+    ('0.95 ms', '34.2 ms', '1.08 s', '725 s')
+    """
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
 class DragomanError(Exception):
     """A condition with a stable `reason`, and facts (`metadata`) that a program can read."""
 
@@ -136,8 +147,8 @@ class DeadlineTooShort(DragomanError):
 
     def __init__(self, estimated_seconds: float, remaining_seconds: float) -> None:
         super().__init__(
-            f"it would take about {estimated_seconds:.1f} s, the deadline is in {remaining_seconds:.1f} s",
-            estimated_seconds=f"{estimated_seconds:.3f}", remaining_seconds=f"{remaining_seconds:.3f}",
+            f"it would take about {duration(estimated_seconds)}, the deadline is in {duration(remaining_seconds)}",
+            estimated_seconds=f"{estimated_seconds:.6f}", remaining_seconds=f"{remaining_seconds:.6f}",
         )  # fmt: skip
         self.retry_seconds = max(0.1, estimated_seconds - remaining_seconds)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dragoman.errors import StartupError
 from dragoman.security import key_store
@@ -34,6 +34,25 @@ class TestHealthPort:
             assert SERVING == await health_of(probe)
             assert "UNIMPLEMENTED" == (await refused(models(probe)))[0]
             assert "UNIMPLEMENTED" == (await refused(reflected(probe)))[0]
+
+    async def test_lists(self) -> None:
+        """
+        `List` names each service with its status, as `Check` gives it one by one, and takes no long request either.
+        """
+        names = {"", "dragoman.v1.TranslationService"}
+        async with running(health_port="0") as server:
+            for port in (server.port, server.server.health_port):
+                async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as probe:
+                    stub: Any = health_pb2_grpc.HealthStub(probe)
+                    reply = await stub.List(health_pb2.HealthListRequest(), timeout=5)
+                    raw: Any = probe.unary_unary("/grpc.health.v1.Health/List", bytes, bytes)
+                    said = await refused(raw(b"\x0a\xfe\x07" + b"x" * 1022, timeout=5))
+
+                    assert names <= reply.statuses.keys()
+                    for name, one in reply.statuses.items():
+                        checked = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+                        assert SERVING == one.status == checked.status
+                    assert said[0] in {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}  # by us, or by the transport
 
     async def test_drains(self) -> None:
         """

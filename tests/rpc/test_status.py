@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from dragoman.errors import duration
 from dragoman.observability.metrics import SERVICE
 from dragoman.v1 import translation_pb2 as pb
 from tests.rpc.contract import align_request, detail, pair, refused, request
@@ -227,7 +228,7 @@ async def test_default_deadline() -> None:
             float(info.metadata[name]) for name in ("estimated_seconds", "remaining_seconds")
         )
         assert 0 < remaining <= 0.8 < estimated
-        assert f"it would take about {estimated:.1f} s" in str(error.details())
+        assert f"it would take about {duration(estimated)}, " in str(error.details())
 
 
 async def test_queue_full() -> None:

@@ -18,7 +18,14 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from dragoman.errors import DeadlinePassed, DragomanError, InvalidRequest, ProcessMemoryFull, Unavailable
+from dragoman.errors import (
+    DeadlinePassed,
+    DragomanError,
+    InvalidRequest,
+    ProcessMemoryFull,
+    Unavailable,
+    duration,
+)
 from dragoman.observability.metrics import SERVICE, Metrics
 from dragoman.observability.tracing import Tracer
 from dragoman.rpc import status
@@ -184,7 +191,7 @@ class RpcHandlers:
                 caller, deadline = self._access.caller(name, context), time.monotonic() + seconds
                 yield Call(record.request_id, deadline, caller, self._access.memory, record.facts)
         except TimeoutError:
-            raise DeadlinePassed(f"not finished within {seconds:.1f} s") from None
+            raise DeadlinePassed(f"not finished within {duration(seconds)}") from None
         except DragomanError as error:
             if status.code_of(error) is not grpc.StatusCode.INTERNAL:
                 raise
