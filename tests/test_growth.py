@@ -125,7 +125,7 @@ class Stages:
     def bulk(self, text: str) -> None:
         """Read a file line by line, as one stream that answers at once."""
         self._file.write_text(text, "utf-8", newline="\n")
-        for line in Bulk(EchoStream, terminal.lines(self._file)):
+        for line in Bulk(EchoStream, terminal.Source(self._file).lines()):
             terminal.num_bytes(line.text)
 
 

@@ -278,6 +278,33 @@ class TestTranslate:
         assert dragoman("translate", *ENGLISH_TO_FRENCH, typed=text).stdout == done.stdout
         assert 80 == done.stdout.count("\n")
 
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    @pytest.mark.parametrize("end", ["", "\n"])
+    @pytest.mark.parametrize("is_served", [False, True])
+    def test_file_keeps_its_borders(
+        self, serving: Serving, tmp_path: Path, mark: str, end: str, is_served: bool
+    ) -> None:
+        """
+        A byte order mark at the beginning of a file stays there, and its last line gets no end that it did not have.
+        """
+        source, output = tmp_path / "text", tmp_path / "output"
+        source.write_bytes(f"{mark}Yes.\r\n\nNo.{end}".encode())
+        server = ["--server", serving.address] if is_served else []
+        command = ["translate", *ENGLISH_TO_FRENCH, *server, "--file", str(source)]
+
+        dragoman(*command, "--output", str(output))
+
+        found = output.read_bytes().decode()
+        first, blank, last = found.removesuffix("\n").split("\n")
+        assert (mark, end) == (found[: len(mark)], found[len(found.removesuffix("\n")) :])
+        assert first[len(mark)].isalpha()
+        assert first.endswith("\r")
+        assert "" == blank
+        assert last
+        whole = output.read_bytes()
+        dragoman(*command, "--output", str(output), "--resume")
+        assert whole == output.read_bytes()
+
     def test_server_and_process_agree(self, serving: Serving, tmp_path: Path) -> None:
         """
         Text, grid and picture are the same whether a server translates or this process.

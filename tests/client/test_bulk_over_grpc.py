@@ -137,6 +137,24 @@ def test_resume_remembers_what_failed(server: Replica, tmp_path: Path) -> None:
     assert 4 == len(output.read_text("utf-8").splitlines())
 
 
+def test_resume_behind_a_byte_order_mark(server: Replica, file: Path, tmp_path: Path) -> None:
+    """
+    A first line that was left blank behind a byte order mark is counted as such, also by the run that resumes.
+    """
+    output = tmp_path / "output"
+    file.write_text("\ufeff" + "x" * 20_001 + "\nYes.\nNo.", "utf-8")
+    command = translating(server, file, "--output", str(output))
+    dragoman(*command, code=1)
+    whole = output.read_bytes()
+    output.write_bytes(whole[: whole.rindex(b"\n") - 1])
+
+    done = dragoman(*command, "--resume", code=1)
+
+    assert "1 of the lines could not be translated and were left blank" in done.stderr
+    assert whole == output.read_bytes()
+    assert whole.startswith("\ufeff\n".encode())
+
+
 def test_what_resume_refuses(server: Replica, file: Path, tmp_path: Path) -> None:
     """
     What is there is neither overwritten nor taken for something else.

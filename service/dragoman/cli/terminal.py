@@ -18,6 +18,7 @@ from dragoman.errors import ConfigError
 from dragoman.files import text_lines
 from dragoman.types import FlagKind, TranslatedSentence, Translation
 
+_MARK = "\ufeff"  # byte order mark, with which some programs begin a file in UTF-8
 LINES_PER_CALL = 64
 CODE_POINTS_PER_CALL = 20_000  # in no more lines than needed; a server takes that much
 DOUBTS = {
@@ -34,18 +35,52 @@ DOUBTS = {
 }
 
 
-def lines(path: Path | None) -> Iterator[str]:
-    """Yield lines without their ends, and nothing else changed: a carriage return is left to the text.
+class Source:
+    """Lines of a file or of standard input, and what a file has besides, which is kept.
 
-    Raises:
-        ConfigError: A line is not UTF-8.
+    Attributes:
+        has_mark: Whether it begins with a byte order mark, which is no part of the first line.
+        unended: The number of a last line that has no end, once it is read.
     """
-    number, name = (0, "standard input") if path is None else (path, str(path))
-    try:
-        with open(number, "rb", closefd=path is not None) as file:
-            yield from (line.removesuffix("\n") for line in text_lines(file, name))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, name) from None
+
+    def __init__(self, path: Path | None, *, keeps_end: bool = False) -> None:
+        """Prepare to read; None is standard input.
+
+        Args:
+            keeps_end: A last line without an end stays without one, unless somebody looks on.
+        """
+        self._path, self._keeps_end = path, keeps_end
+        self.has_mark = False
+        self.unended = 0
+
+    def lines(self) -> Iterator[str]:
+        """Yield lines without their ends, and nothing else changed: a carriage return is left to the text.
+
+        Raises:
+            ConfigError: A line is not UTF-8.
+        """
+        number, name = (0, "standard input") if self._path is None else (self._path, str(self._path))
+        try:
+            with open(number, "rb", closefd=self._path is not None) as file:
+                for count, line in enumerate(text_lines(file, name), start=1):
+                    yield self._inside(count, line)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from None
+
+    def _inside(self, number: int, line: str) -> str:
+        """Return a line without mark and end, and take note of them."""
+        if number == 1 and line.startswith(_MARK):
+            self.has_mark = True
+            line = line.removeprefix(_MARK)
+        if not line.endswith("\n"):
+            self.unended = number
+        return line.removesuffix("\n")
+
+    def put(self, number: int, text: str) -> None:
+        """Print what became of a line, with what stands before and behind it."""
+        mark = _MARK if number == 1 and self.has_mark else ""
+        is_open = self._keeps_end and number == self.unended and not sys.stdout.isatty()
+        print(f"{mark}{text}", end="" if is_open else "\n", flush=True)
 
 
 def chunks(lines: Iterator[str], most: int = LINES_PER_CALL) -> Iterator[list[str]]:
@@ -110,7 +145,7 @@ def skip(lines: Iterator[str], count: int, output: Path | None) -> tuple[int, in
                     f"--resume: {count:,} lines are done already, but there are only {number:,}"
                 )
             size += num_bytes(line)
-            blank += done.readline() == b"\n" and bool(line.strip())
+            blank += done.readline().removeprefix(_MARK.encode()) == b"\n" and bool(line.strip())
     return size, blank
 
 

@@ -63,17 +63,20 @@ def run(arguments: argparse.Namespace) -> None:
         LinesFailed: When all the others are done.
     """
     _check(arguments)
-    lines = iter(arguments.text) if arguments.text else terminal.lines(arguments.file)
+    is_plain = not (arguments.align or arguments.alternatives)  # nothing is printed but lines
+    source = terminal.Source(arguments.file, keeps_end=is_plain and arguments.file is not None)
+    lines = iter(arguments.text) if arguments.text else source.lines()
     drawn = 0
     with terminal.output(arguments.output, resumes=arguments.resume) as done_before:
         size, failed = terminal.skip(lines, done_before, arguments.output)
         with terminal.Bar(_total_bytes(arguments), size) as bar:
             for line in _outcomes(arguments, lines, done_before + 1, bar.say):
                 if isinstance(line.outcome, Translation):
+                    source.put(line.number, _on_lines_of(line.text, line.outcome.text))
                     drawn = _show(arguments, line.text, line.outcome, drawn, bar.say)
                 else:
                     failed += 1
-                    print(flush=True)
+                    source.put(line.number, "")
                     bar.say(f"line {line.number:,}: {line.outcome}")
                 bar.advance(line.text)
     if failed:
@@ -109,11 +112,15 @@ def _is_aligned(arguments: argparse.Namespace) -> bool:
     return arguments.align or arguments.svg is not None
 
 
+def _on_lines_of(text: str, translation: str) -> str:
+    """Return a translation, on one line if its source is."""
+    return translation if "\n" in text else translation.replace("\n", " ")
+
+
 def _show(
     arguments: argparse.Namespace, text: str, done: Translation, drawn: int, say: Callable[[str], None]
 ) -> int:
-    """Print a translation, on one line if its source is; return how many figures there are now."""
-    print(done.text if "\n" in text else done.text.replace("\n", " "), flush=True)
+    """Show what else there is to a translation; return how many figures there are now."""
     terminal.list_alternatives(done)
     for doubt in terminal.doubts(done):
         say(doubt)
