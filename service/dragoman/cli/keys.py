@@ -45,7 +45,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do what a verb says."""
+    """Run the verb that was given."""
     path = arguments.file or Path(os.environ.get(FILE_VARIABLE, ""))
     if not path.name:
         raise ConfigError(f"which key file? give --file or set {FILE_VARIABLE}")

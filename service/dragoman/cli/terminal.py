@@ -1,4 +1,4 @@
-"""What the command line reads and shows: lines in, doubts and alignments out."""
+"""Terminal input and output: lines in; translations, quality notes and alignments out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dragoman.types import FlagKind, TranslatedSentence, Translation
 _MARK = "\ufeff"  # byte order mark, with which some programs begin a file in UTF-8
 LINES_PER_CALL = 64
 CODE_POINTS_PER_CALL = 20_000  # in no more lines than needed; a server takes that much
-DOUBTS = {
+_NOTES = {
     FlagKind.TARGET_CUT: "the translation was cut at {:.0f} tokens",
     FlagKind.REPETITION: "a translation repeated itself {:.0f} times and was stopped",
     FlagKind.SENTENCE_SPLIT: "a long sentence was translated in {:.0f} parts",
@@ -178,13 +178,13 @@ class Bar:
         self._progress.stop()
 
     def advance(self, line: str) -> None:
-        """Take in a line that is done."""
+        """Advance by a finished line."""
         self._code_points += len(line)
         rate = self._code_points / max(0.001, time.monotonic() - self._began)
         self._progress.update(self._task, advance=num_bytes(line), rate=f"{rate:,.0f} characters/s")
 
     def say(self, message: str) -> None:
-        """Say something on a line of its own."""
+        """Print a message on a line of its own."""
         self._progress.console.print(f"dragoman: {message}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -195,9 +195,9 @@ def list_alternatives(translation: Translation) -> None:
             print(f"    {other.score:7.3f}  {other.text}")
 
 
-def doubts(done: Translation) -> Iterator[str]:
-    """Yield what a reader should doubt."""
-    yield from (f"note: {DOUBTS[flag.kind].format(flag.value)}" for flag in done.flags)
+def notes(done: Translation) -> Iterator[str]:
+    """Yield a note for each quality flag of a translation."""
+    yield from (f"note: {_NOTES[flag.kind].format(flag.value)}" for flag in done.flags)
 
 
 def write_figures(path: Path | None, source: str, done: Translation, drawn: int) -> int:

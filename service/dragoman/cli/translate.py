@@ -122,8 +122,8 @@ def _show(
 ) -> int:
     """Show what else there is to a translation; return how many figures there are now."""
     terminal.list_alternatives(done)
-    for doubt in terminal.doubts(done):
-        say(doubt)
+    for note in terminal.notes(done):
+        say(note)
     if arguments.align:
         print()
         terminal.draw(text, done.text, done.sentences)

@@ -1,7 +1,7 @@
-"""Many lines through one stream after another: in order, none lost, none twice, whatever breaks in between.
+"""Bulk translation: many lines through one stream after another, in order, none lost and none twice.
 
-Above the client. A reader takes lines while not too many are under way; whoever comes from a broken connection sends
-again what was not done. A line's translation is handed out whole, after all lines before it.
+A reader takes in lines while there is room for more in flight. When a connection breaks, the next attempt sends the
+unfinished lines again. A translation is handed out whole, after those of all earlier lines.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Texts = Iterable[tuple[str, str]]
 
 @dataclass(eq=False)
 class Line:
-    """A line under way, and at last what became of it.
+    """A line in flight, and its outcome once it is known.
 
     Attributes:
         number: From 1.
@@ -82,16 +82,16 @@ class Bulk:
             tell: Hears of every attempt that broke off.
             pause: Waits between two attempts.
         """
-        self._open, self._lines, self._first, self._tell, self._pause = (
-            open_stream,
-            lines,
-            first,
-            tell,
-            pause,
-        )
+        self._open = open_stream
+        self._lines = lines
+        self._first = first
+        self._tell = tell
+        self._pause = pause
         self._changed = threading.Condition()
         self._under_way: deque[Line] = deque()
-        self._is_read = self._is_over = self._is_paused = False
+        self._is_read = False
+        self._is_over = False
+        self._is_paused = False
         self._failure: BaseException | None = None  # of the reader
         self._attempt = self._fruitless = 0
         self._has_begun = False
@@ -119,7 +119,7 @@ class Bulk:
                 self._changed.notify_all()
 
     def _try(self) -> Iterator[Line]:
-        """Open a stream and take what it brings until it ends or breaks off."""
+        """Open a stream and consume its replies until it ends or breaks off."""
         self._attempt += 1
         self._is_paused = False
         self._last_reply = time.monotonic()
@@ -153,7 +153,7 @@ class Bulk:
         self._pause(seconds)
 
     def _read(self) -> None:
-        """Take in lines, while there is room for them."""
+        """Read lines while there is room for more in flight."""
         try:
             for number, text in enumerate(self._lines, start=self._first):
                 with self._changed:
@@ -175,7 +175,7 @@ class Bulk:
         return not self._under_way or (len(self._under_way) < MAX_LINES and total <= MAX_CODE_POINTS)
 
     def _texts(self, attempt: int) -> Iterator[tuple[str, str]]:
-        """Yield what is to be sent, as long as this attempt lasts and anything may come."""
+        """Yield the lines to send, until this attempt ends or no more can come."""
         while True:
             with self._changed:
                 while (line := self._unsent(attempt)) is None:
@@ -200,7 +200,7 @@ class Bulk:
         return next((line for line in undone if line.sent < attempt and line.not_before <= now), None)
 
     def _settle(self, number: int, outcome: Translation | ServerError) -> None:
-        """Note what became of a line; one that may do better is sent again, later."""
+        """Record the outcome of a line, or schedule another attempt if one may succeed."""
         with self._changed:
             self._has_begun = True
             self._fruitless = 0
@@ -252,7 +252,7 @@ class Bulk:
         return is_idle and bool(self._under_way) and not self._under_way[0].sent
 
     def _watch(self, stream: TextStream, over: threading.Event) -> None:
-        """End a stream whose server does not answer any more, though it has something to do."""
+        """Cancel a stream whose server has stopped answering although lines are in flight."""
         while not over.wait(_TICK_SECONDS):
             is_waiting = any(line.sent and line.outcome is None for line in self._under_way.copy())
             if not is_waiting:

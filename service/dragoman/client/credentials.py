@@ -1,4 +1,4 @@
-"""A client's side: whom it trusts, and how it shows who it is."""
+"""Credentials of a client: the authorities it trusts, and how it identifies itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dragoman.errors import ConfigError
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a channel and its calls need; nothing at all by default.
+    """What secures a channel and identifies its calls; empty by default.
 
     Attributes:
         api_key: As `dragoman keys create` printed it. Without TLS it travels in plain text.
