@@ -1,1 +1,1 @@
-"""From weights to the graphs of a bundle."""
+"""Checkpoints written as bundles and as CTranslate2 models."""

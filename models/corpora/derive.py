@@ -1,4 +1,4 @@
-"""Corpora of what texts hold too little of, made from those they hold: `python -m models.corpora.derive`.
+"""Corpora derived from others, of what running text has too little of: `python -m models.corpora.derive`.
 
 After *data*, beside *links*. People type single words, lines in capitals and emoji; parliaments hardly do. Small
 corpora are packed beside the others, for each language pair: `words`, `capitals`, `emoji` and `quotes`, then `phrases`

@@ -1,4 +1,4 @@
-"""Sentences with names, and what names become in the other language: "European Economic Area", "Morocco".
+"""Sentences with names, and the translations of those names: "European Economic Area", "Morocco".
 
 Beside *lexicon*, for *derive*. A name is rare, and a network that has seldom seen it spells it or copies it.
 """

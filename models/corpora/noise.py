@@ -1,4 +1,4 @@
-"""What happens to a text when people type it: slips, chat, no accents, no capitals, a capital for each word.
+"""Typing noise: slips, chat, no accents, no capitals, a capital for each word.
 
 For *typed*. Each function takes a well-written text and returns it as somebody in a hurry would have written it.
 """

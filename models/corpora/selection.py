@@ -1,4 +1,4 @@
-"""What narrow corpora hold of general prose: `python -m models.corpora.selection`.
+"""Selection of general prose from narrow corpora: `python -m models.corpora.selection`.
 
 After *data*, beside *links*. A parliament mostly speaks of its own business, and a training of some days sees a tenth
 of it at most: better the tenth that speaks of the world. Of `europarl.en-fr` the pairs most like news, the web and

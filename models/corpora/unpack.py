@@ -1,4 +1,4 @@
-"""From an archive of line-parallel files to what training reads: shards of pairs, development sets.
+"""Archives of line-parallel files, unpacked to shards of pairs and development sets.
 
 Between *download* and *data*. Nothing appears under its name before it is whole.
 """

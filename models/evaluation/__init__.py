@@ -1,1 +1,1 @@
-"""What a model is worth: BLEU, alignment error, behaviour, parity, learning curve, model card."""
+"""Evaluation of a model: BLEU, alignment error, behaviour, parity, learning curve, model card."""

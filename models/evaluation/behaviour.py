@@ -1,4 +1,4 @@
-"""How a bundle does on odd inputs and on words that change places: `python -m models.evaluation.behaviour --bundle DIRECTORY`.
+"""Behaviour of a bundle on odd inputs and on words that change places: `python -m models.evaluation.behaviour --bundle DIRECTORY`.
 
 Beside *evaluate*, for what an average hides. It reports and does not judge: a young model fails many.
 """

@@ -1,4 +1,4 @@
-"""What a machine can say about a translation: of odd inputs, and of nouns and adjectives that change places.
+"""Expectations that a program can check in a translation: odd inputs, nouns and adjectives that swap places.
 
 Below *cases*, which runs the inputs through the engine. The inputs and what is expected of them stand in
 `tests/models/evaluation/`, one JSON object a line.

@@ -1,4 +1,4 @@
-"""How cross-entropy falls with the tokens seen: `python -m models.evaluation.learning_curve METRICS --svg FILE`.
+"""The learning curve, cross-entropy over tokens seen: `python -m models.evaluation.learning_curve METRICS --svg FILE`.
 
 Fits L(D) = E + A D^-a, a power law down to what no training takes away (Hestness et al., 2017; Kaplan et al.,
 2020), to the development cross-entropies of a run, and says what it predicts for more tokens. A prediction comes

@@ -1,4 +1,4 @@
-"""Whether a bundle copies placeholders and uses given terms: `python -m models.evaluation.marks BUNDLE`.
+"""Accuracy of placeholders and given terms: `python -m models.evaluation.marks BUNDLE`.
 
 Development sentences with placeholders in the place of names and numbers, or at an end: how many come back with each of
 them exactly once. And with a word of the reference given as a term behind the source word that it translates: how

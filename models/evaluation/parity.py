@@ -1,4 +1,4 @@
-"""Is the exported model the trained one? `python -m models.evaluation.parity --checkpoint FILE`.
+"""Parity of the exported model with the trained one: `python -m models.evaluation.parity --checkpoint FILE`.
 
 Exports a checkpoint twice and prints two figures: on how many of 500 development sentences the greedy
 tokens of torch and of the float32 bundle are the same, and what int8 costs in BLEU. Exits with 1 if a

@@ -1,4 +1,4 @@
-"""Let a larger model write what a smaller one learns: `python -m models.training.distill BUNDLE FOLDER`.
+"""Sequence-level distillation from a larger model: `python -m models.training.distill BUNDLE FOLDER`.
 
 Sequence-level distillation (Kim and Rush, 2016): the engine that serves translates one side of every
 training pair, which makes corpora of their own in the form that *data* reads.

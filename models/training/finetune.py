@@ -1,4 +1,4 @@
-"""Teach a finished model your own texts: `python -m models.training.finetune FILE.tsv --direction en-fr`.
+"""Fine-tuning on your own sentence pairs: `python -m models.training.finetune FILE.tsv --direction en-fr`.
 
 Built upon *train*: published weights, a short warm-up, low rates, and your sentence pairs in the
 place of the corpora. The last lines of the file are never trained on; they show before and after.

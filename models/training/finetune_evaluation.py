@@ -1,4 +1,4 @@
-"""What a fine-tuning never trains on, and how a network does on it before and after.
+"""The held-out part of a fine-tuning, and the scores on it before and after.
 
 Beside *validation*, which watches a whole training on the development sets. Translations are those of the
 engine that serves: in torch, without a cache, a hundred long sentences would take longer than the training.

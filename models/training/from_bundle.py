@@ -1,4 +1,4 @@
-"""The weights of a bundle, back as the network knows them.
+"""The weights of a bundle, converted back to those of the network.
 
 What *export* did, in the other direction: products that were joined are parted, what was rounded to 8 bits is
 scaled back. So a training whose checkpoints are lost, or were never published, goes on from what serves.

@@ -1,4 +1,4 @@
-"""What makes an update: a network, its optimisers, and the processes that share the work.
+"""The trainer: a network, its optimisers, and the processes that share an update.
 
 Between *batches* and *train*. Deterministic: the same weights, batches and number of threads give the
 same weights again, bit for bit.

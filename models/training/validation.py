@@ -1,4 +1,4 @@
-"""How good the network is while it trains: cross-entropy, BLEU and chrF on part of the development sets.
+"""Validation during training: cross-entropy, BLEU and chrF on part of the development sets.
 
 Quick and in torch, to watch a run. Scores to be quoted come from `models.evaluation.bleu`, through the engine
 that serves.

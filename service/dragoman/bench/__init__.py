@@ -1,1 +1,1 @@
-"""Measures a running server: who asks when, what came of it, and a figure of it."""
+"""The load generator: offered load, measured calls, a report and its plot."""

@@ -1,4 +1,4 @@
-"""Ask a server as a Load says, and keep what came of every call.
+"""The load generator: sends the calls of a `Load` and records the outcome of each.
 
 Second stop of a measurement: load -> *generator* -> report -> plot. The server may well share our processors, so that a
 call costs little here: requests are serialised beforehand, replies only looked into for their token count, and

@@ -1,4 +1,4 @@
-"""What a server is asked, and when: texts, arrivals, and the bounds of a measurement.
+"""The offered load: texts, arrival times, and the bounds of a measurement.
 
 First stop of a measurement: *load* -> generator -> report -> plot.
 """

@@ -1,4 +1,4 @@
-"""What became of the calls of a measurement: rates, percentiles, and what a reader should doubt.
+"""The report of a measurement: rates, percentiles, and warnings about its validity.
 
 Third stop of a measurement: load -> generator -> *report* -> plot. Arithmetic only; all times are seconds.
 """

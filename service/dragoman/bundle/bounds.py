@@ -1,4 +1,4 @@
-"""The largest values that a manifest may say of a model: what is beyond is a mistake, and would only fail later."""
+"""Upper bounds of the values in a manifest: anything above is a mistake that would only fail later."""
 
 from __future__ import annotations
 

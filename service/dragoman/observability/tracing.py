@@ -1,4 +1,4 @@
-"""Where the time of a call went, told to whoever traces it. If nobody does, it costs one look at a variable.
+"""Trace spans of a call and its stages. Without tracing, a call costs one look at a variable.
 
 Knows no OpenTelemetry: `dragoman.observability.trace_export` brings it in, and only when tracing is switched on.
 """

@@ -1,4 +1,4 @@
-"""Changing a key file: one change at a time, and never a half-written file."""
+"""Changes to a key file: one at a time, each written whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a caller may ask for: a bucket that fills evenly and holds what one minute allows."""
+"""The quota of a caller: a token bucket that refills evenly and holds one minute's allowance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are read again when they change; what cannot be used leaves the old in use.
+"""Files that are read again when they change; unusable content leaves the old in use.
 
 Contents are compared, not times of modification: a mounted secret changes by a swapped symbolic link, and a
 clock may be too coarse to tell two writes apart. The files are small.
