@@ -59,7 +59,9 @@ _KINDS = {
     "unspaced": rf"[{_UNSPACED}]{_EXTEND}",
     "signs": rf"(?P<sign>\S)(?P=sign)*+{_EXTEND}",
 }
-_ADDRESS = re.compile(f"{_KINDS['address']}|{_KINDS['mail']}")
+ADDRESS = f"{_KINDS['address']}|{_KINDS['mail']}"
+EMOJI = f"{_KINDS['flag']}|{_KINDS['keycap']}|{_KINDS['emoji']}"
+_ADDRESS = re.compile(ADDRESS)
 _WORD = re.compile(f"{_EXTEND}(?:{'|'.join(_KINDS.values())})|[{_EXTENDERS}]++")
 
 
