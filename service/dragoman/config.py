@@ -232,6 +232,11 @@ class Settings:
         0,
         live=True,
     )
+    protection: bool = _setting(
+        True,
+        "keep addresses, code, placeholders, emoji and signs as they are, unless a request says otherwise; "
+        "switch off to see what the model alone does",
+    )
     reflection: bool = _setting(True, "answer reflection requests; switch off to hide the contract")
     tracing: bool = _setting(
         False, "send a span of each call over OTLP; where to say the standard OTEL_EXPORTER_OTLP_* variables"

@@ -92,6 +92,7 @@ class Options:
             aligned pairs only.
         is_bulk: Whether interactive calls go first.
         caller: Who asks, if known; callers take turns.
+        protect: Whether addresses, code, placeholders and the like pass around the model; not with a prefix.
         deadline: On the clock of `time.monotonic`; nobody needs the result after it.
         hold: Holds the bytes that attention may take; raises MemoryFull if there is no room for them.
     """
@@ -108,6 +109,7 @@ class Options:
     prefix: str = ""
     markup: Markup = Markup.NONE
     caller: str = ""
+    protect: bool = True
     hold: Callable[[int], None] = field(default=lambda _: None, compare=False)
 
     @property

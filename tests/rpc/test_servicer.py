@@ -72,7 +72,8 @@ class TestTranslate:
         """
         output = pb.OutputOptions(alignment=HARD, offset_unit=unit, tokens=True)
 
-        reply = await server.stub.Translate(request(EMOJI_TEXT, output=output))
+        alone = pb.DecodingOptions(protection=False)  # emoji are words of a sentence, also at its edges
+        reply = await server.stub.Translate(request(EMOJI_TEXT, output=output, decoding=alone))
 
         [done] = reply.translations
         at = UNITS[unit]

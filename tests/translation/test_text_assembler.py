@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dragoman.text.masking import Unmasked
 from dragoman.text.preprocessing import PreparedSentence
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import Decoded
@@ -18,9 +19,9 @@ PLAIN = Options("en", "fr")
 class FakePostprocessor:
     """Says of a result, which is a text here, only where it stands."""
 
-    def decode(self, written: str, options: Options, _: None) -> Decoded:
+    def restore(self, _: PreparedSentence, written: str, options: Options, prefix: None) -> Unmasked:
         """Return the text."""
-        return Decoded(written, [])
+        return Unmasked(Decoded(written, []))
 
     def describe(
         self,

@@ -324,7 +324,7 @@ async def test_window_is_counted_in_tokens(translator: Translator, text: str) ->
     """
     No sentence outgrows the model's window, not even one that normalisation makes longer.
     """
-    done = await one(translator, text)
+    done = await one(translator, text, replace(PLAIN, protect=False))
 
     assert all(len(sentence.source_tokens) <= 40 for sentence in done.sentences)
     assert normalize(text) == done.text

@@ -40,13 +40,19 @@ class StreamRequests:
 
 
 def _fields(
-    *, source: str, target: str, alignment: bool = False, search: Search = GREEDY, prefix: str = ""
+    *,
+    source: str,
+    target: str,
+    alignment: bool = False,
+    search: Search = GREEDY,
+    prefix: str = "",
+    protection: bool | None = None,
 ) -> dict[str, Any]:
     """Return the fields that `TranslateRequest` and `StreamTranslateOptions` share."""
     mode = pb.ALIGNMENT_MODE_SOFT if alignment else pb.ALIGNMENT_MODE_UNSPECIFIED
     decoding = pb.DecodingOptions(
         beam_size=search.beam_size, num_alternatives=search.num_alternatives,
-        length_penalty=search.length_penalty, target_prefix=prefix,
+        length_penalty=search.length_penalty, target_prefix=prefix, protection=protection,
     )  # fmt: skip
     return {
         "source_language_code": source, "target_language_code": target, "decoding": decoding,

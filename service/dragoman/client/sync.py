@@ -85,7 +85,7 @@ class Client:
 
     def translate(
         self, texts: Sequence[str], *, source: str, target: str, alignment: bool = False,
-        search: Search = GREEDY, prefix: str = "",
+        search: Search = GREEDY, prefix: str = "", protection: bool | None = None,
     ) -> list[Translation]:  # fmt: skip
         """Translate some texts; the reply keeps their order.
 
@@ -93,12 +93,19 @@ class Client:
             alignment: Whether words and links are wanted.
             search: Beam size, alternatives, length penalty.
             prefix: What each translation must begin with; each text is then one sentence.
+            protection: Whether addresses, code, placeholders and the like stay as they are; the server's default if not given.
 
         Raises:
             ServerError: The call failed, or one of the texts did.
         """
         request = requests.translation(
-            texts, source=source, target=target, alignment=alignment, search=search, prefix=prefix
+            texts,
+            source=source,
+            target=target,
+            alignment=alignment,
+            search=search,
+            prefix=prefix,
+            protection=protection,
         )
         return from_proto.translations(self._call(self._stub.Translate, request), alignment)
 

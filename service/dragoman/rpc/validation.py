@@ -156,6 +156,10 @@ class Validator:
         error = self._text_error("content", request.content)
         return StreamText(request.id, request.content, request.ByteSize(), error)
 
+    def _protects(self, decoding: pb.DecodingOptions) -> bool:
+        is_given = decoding.HasField("protection")
+        return decoding.protection if is_given else self._settings.protection
+
     def _translate_options(self, request: TranslateOptions) -> Options:
         _check_enums(request)
         _check_mime_type(request.mime_type, request.decoding)
@@ -183,6 +187,7 @@ class Validator:
             prefix=decoding.target_prefix,
             markup=MIME_TYPES[request.mime_type],
             caller=self._call.caller.id,
+            protect=self._protects(decoding),
         )
         self._note(options)
         return options

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from dragoman.text.masking import Masked, mask
 from dragoman.text.normalize import normalize, normalize_with_offsets
-from dragoman.text.sentences import split_sentences, split_to_fit
+from dragoman.text.segments import find_segments
+from dragoman.text.sentences import split_to_fit
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import Tokenizer
 
@@ -36,6 +39,7 @@ class PreparedSentence:
         tokens: Of its normalised form, special tokens left out.
         token_spans: Of each token, into `text`; empty if nobody needs them.
         num_parts: How many parts the sentence was split into; only its first part says so.
+        masked: What the model reads instead, where something in it must not change.
     """
 
     span: Span
@@ -43,6 +47,7 @@ class PreparedSentence:
     tokens: list[int]
     token_spans: list[Span]
     num_parts: int = 1
+    masked: Masked | None = None
 
 
 class Preprocessor:
@@ -53,21 +58,24 @@ class Preprocessor:
         self._max_tokens = max_sentence_tokens - NUM_SPECIAL_TOKENS
 
     def split_all(
-        self, texts: Sequence[str], language: str, *, with_spans: bool
+        self, texts: Sequence[str], language: str, *, with_spans: bool, protect: bool = False
     ) -> list[list[PreparedSentence]]:
         """Split some texts into sentences."""
-        return [self.split(text, language, with_spans=with_spans) for text in texts]
+        return [self.split(text, language, with_spans=with_spans, protect=protect) for text in texts]
 
-    def split(self, text: str, language: str, *, with_spans: bool) -> list[PreparedSentence]:
-        """Split a text into sentences; one that is too long for the model comes in several parts."""
+    def split(
+        self, text: str, language: str, *, with_spans: bool, protect: bool = False
+    ) -> list[PreparedSentence]:
+        """Split a text into sentences, around what is protected if that is wanted; one that is too long for the model comes in several parts."""
         prepared: list[PreparedSentence] = []
-        for span in split_sentences(text, language):
-            sentence = self.prepare(text, span, with_spans=with_spans)
+        for span, protected in find_segments(text, language, protect=protect):
+            prepare = partial(self.prepare, text, protected=protected, with_spans=with_spans, protect=protect)
+            sentence = prepare(span)
             if len(sentence.tokens) <= self._max_tokens:
                 prepared += [sentence] if sentence.tokens else []  # invisible characters have no tokens
                 continue
             spans = split_to_fit(text, span, self._fits)
-            parts = [self.prepare(text, part, with_spans=with_spans) for part in spans]
+            parts = [prepare(part) for part in spans]
             parts = [part for part in parts if part.tokens]
             prepared += [replace(parts[0], num_parts=len(parts)), *parts[1:]]
         return prepared
@@ -75,9 +83,27 @@ class Preprocessor:
     def _fits(self, text: str) -> bool:
         return len(self._tokenizer.encode_ids(normalize(text))) <= self._max_tokens
 
-    def prepare(self, text: str, span: Span, *, with_spans: bool = True) -> PreparedSentence:
-        """Normalise and tokenize one sentence, with the span of each token if it is wanted."""
+    def prepare(
+        self,
+        text: str,
+        span: Span,
+        *,
+        protected: Sequence[Span] = (),
+        with_spans: bool = True,
+        protect: bool = False,
+    ) -> PreparedSentence:
+        """Normalise and tokenize one sentence, with the span of each token if it is wanted.
+
+        Args:
+            protected: Spans of the text; those inside the sentence are read by the model as placeholders.
+            protect: Whether they, and the case of letters, pass around the model.
+        """
         sentence = span.of(text)
+        inside = [
+            one.moved(-span.start) for one in protected if span.start <= one.start and one.end <= span.end
+        ]
+        if protect and (masked := mask(sentence, inside)) is not None:
+            return self._prepare_masked(span, sentence, masked)
         if not with_spans:
             return PreparedSentence(span, sentence, self._tokenizer.encode_ids(normalize(sentence)), [])
         normalized = normalize_with_offsets(sentence)
@@ -85,6 +111,13 @@ class Preprocessor:
         starts = [*normalized.starts, len(sentence)]
         spans = [Span(starts[a], normalized.ends[b - 1] if b > a else starts[a]) for a, b in encoded.spans]
         return PreparedSentence(span, sentence, encoded.tokens, spans)
+
+    def _prepare_masked(self, span: Span, sentence: str, masked: Masked) -> PreparedSentence:
+        """Prepare what the model reads in place of a sentence; its tokens lead to the sentence's own characters."""
+        one = self.prepare(masked.text, Span(0, len(masked.text)))
+        starts = [*masked.starts, len(sentence)]
+        spans = [Span(starts[a], masked.ends[b - 1] if b > a else starts[a]) for a, b in one.token_spans]
+        return PreparedSentence(span, sentence, one.tokens, spans, masked=masked)
 
 
 def batches(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -16,7 +16,7 @@ from dragoman.text.words import ADDRESS, EMOJI
 _END = r"[^\s<>\"«»“”.,;:!?…)\]}'’*`]"
 _DOMAINS = "com|org|net|edu|gov|info|io|dev|app|example|test|fr|es|uk|us|eu|de|it|be|ch|ca|mx|ar|co"
 _EXTENSIONS = (
-    "aspx?|bak|bat|bin|bmp|c|cfg|conf|cpp|css|csv|dll|docx?|epub|exe|gif|go|gz|h|html?|ini|iso|java|jpe?g|js|json|"
+    "aspx?|bak|bat|dwg|dxf|eml|heic|ics|key|pages|psd|tex|bin|bmp|c|cfg|conf|cpp|css|csv|dll|docx?|epub|exe|gif|go|gz|h|html?|ini|iso|java|jpe?g|js|json|"
     "log|md|mkv|mov|mp[34]|odt|pdf|php|png|pptx?|ps1|py|rar|rb|rs|rtf|sh|sql|srt|svg|tar|tiff?|toml|tsv|tsx?|txt|"
     "vtt|wav|webp|xlsx?|xml|ya?ml|zip"
 )
@@ -42,6 +42,7 @@ _BREAKS = {
 # Cut off at the edges of a sentence, a placeholder within.
 _MARKS = {
     "line": (
+        r"^WEBVTT\b|"
         r"^[^\S\n]*(?:(?:[-*•·‣▪◦–—>#+]{1,6}|\[[ xX]\])[^\S\n]++)++(?:\d{1,3}[.)][^\S\n]++)?"
         r"|^[^\S\n]*(?:\(?[0-9]{1,3}[.)]|[a-hj-z]\))[^\S\n]++"
     ),
@@ -66,13 +67,13 @@ _WORDS = {
         r"|(?<!\w)(?:[A-Za-z]:|\\)\\[^\s\"<>|*?]{1,300}[^\s\"<>|*?.,;:!)]"
     ),
     "file": rf"(?<![\w./-])(?:[\w+-]{{1,60}}[./]){{0,6}}[\w+-]{{1,60}}\.(?:{_EXTENSIONS})(?![\w])|(?<![\w*])\*\.\w{{1,5}}",
-    "name": r"(?<![\w&#/])#[^\W\d_]\w{1,60}|(?<![\w.@])@\w(?:[\w.]{0,60}\w)?",
+    "name": r"(?<![\w&#/])#[^\W\d_]\w{1,60}|(?<![\w.@])@\w(?:[\w.-]{0,60}\w)?",
     "keys": r"(?<!\w)(?:Ctrl|Strg|Alt|Shift|Cmd|Command|Option|Win|Maj|Mayús)(?:\+[\w]{1,12}){1,3}",
     "identifier": (
         r"(?<![\w-])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![\w-])"
         r"|(?<![\w-])(?=[A-Za-z]{0,40}\d)(?=\d{0,40}[A-Za-z])[0-9A-Za-z]{9,}(?!\w)"
-        r"|(?<![\w-])(?=[A-Z-]{0,20}\d)(?:[A-Z0-9]{1,20}-){1,6}+[A-Z]{0,4}\d{3,20}(?![\w-])"
-        r"|(?<![\w-])(?=[A-Z-]{0,20}\d)(?:[A-Z0-9]{1,20}-){2,6}+[A-Z0-9]{1,20}(?![\w-])"
+        r"|(?<![\w-])(?=[A-Z-]{0,20}\d)(?=[0-9-]{0,20}[A-Z])(?:[A-Z0-9]{1,20}-){1,6}+[A-Z]{0,4}\d{3,20}(?![\w-])"
+        r"|(?<![\w-])(?=[A-Z-]{0,20}\d)(?=[0-9-]{0,20}[A-Z])(?:[A-Z0-9]{1,20}-){2,6}+[A-Z0-9]{1,20}(?![\w-])"
         r"|(?<!\w)[A-Za-z](?=[^\W_]{0,40}_)\w{2,120}+(?:\(\))?|(?<!\w)(?=\w{1,60}\(\))\w{1,60}+\(\)"
         r"|(?<!\w)[A-Za-z0-9+/]{30,}+={0,2}(?!\w)|(?<!\w)(?P<run>\w)(?P=run){6,}+(?!\w)"
     ),

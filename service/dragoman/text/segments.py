@@ -6,22 +6,22 @@ is protected at the edges of a sentence or between two of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dragoman.text.protected import Carriage, Protected, find_protected
 from dragoman.text.sentences import split_sentences
 from dragoman.text.spans import Span, trim
 
+_TIMING = "-->"
 _FILLER, _BREAK = "X", "\u2029"  # a word to the splitter of sentences, and the end of a paragraph
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A sentence, or a part of one between marks, and the spans within it that must not change."""
 
     span: Span
-    protected: list[Span] = field(default_factory=list)
+    protected: Sequence[Span] = ()
 
 
 def find_segments(text: str, language: str, *, protect: bool) -> list[Segment]:
@@ -31,7 +31,10 @@ def find_segments(text: str, language: str, *, protect: bool) -> list[Segment]:
         return [Segment(span) for span in split_sentences(text, language)]
     segments: list[Segment] = []
     position = 0
-    for sentence in split_sentences(_filled(text, marks), language):
+    filled = _filled(text, marks)
+    if any(_TIMING in mark.span.of(text) for mark in marks):  # the lines of subtitles stay
+        filled = filled.replace("\n", _BREAK)
+    for sentence in split_sentences(filled, language):
         while position < len(marks) and marks[position].span.end <= sentence.start:
             position += 1
         inside: list[Protected] = []

@@ -21,6 +21,7 @@ _BREAK = re.compile(f"[{_BREAKS}]")
 _WRAP = re.compile(rf"[^\S{_BREAKS}]*+(?:\r\n|[\n\r\x85])[^\S{_BREAKS}]*+")
 _WRAP_BEFORE = ",-‐–—'’\"”»)]%€$£°"  # what the last word of a wrapped line may end with, besides letters
 _SINGLE_MARKS = frozenset(".!?…")
+_LONG_LINE = 50  # code points; a line so long is wrapped wherever it stands
 _LINE_LABEL = re.compile(r"(?:[a-z]|[ivx]{1,4})[.)]\s")
 
 _LETTER = re.compile(r"[^\W_]")
@@ -33,6 +34,9 @@ _CONTINUES = frozenset(".,;:!?…)]}»”%")  # no sentence begins with these
 _LABEL = re.compile(
     r"[(\[]?(?:\d{1,3}(?:\.\d{1,3}){0,4}|[A-Za-z]|x{0,3}(?:ix|iv|v?i{0,3})|X{0,3}(?:IX|IV|V?I{0,3}))"
 )
+_GLUED = re.compile(
+    r"[^\W\d_A-Z][^\W\d_A-Z][.!?…]+[^\W\d_a-zß-ÿ](?:[a-zß-ÿ'’]|\s)"
+)  # "late.We went", "Stop!A dog"
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.-?)+[^\W\d_]{1,3}")  # U.S, Ph.D, J.-C
 _DOUBLED = re.compile(r"([A-Z])\1")  # EE. UU., RR. HH.
 _UNSPEAKABLE = re.compile(r"[bcdfghjklmnpqrstvwxz]{2,5}", re.IGNORECASE)  # no vowel: Bldg, Pvt
@@ -83,14 +87,18 @@ def split_to_fit(text: str, span: Span, fits: Callable[[str], bool]) -> list[Spa
 
 
 def _blocks(text: str) -> Iterator[Span]:
-    """Yield the blocks that no sentence crosses: lines, table cells and wrapped paragraphs."""
+    """Yield the blocks that no sentence crosses: lines, table cells and wrapped paragraphs.
+
+    Short lines that all begin with small letters are those of a list, of verses or of settings.
+    """
     whole = trim(text, 0, len(text))
     start = line_start = whole.start
     gaps = _WHITE.finditer(text, *whole) if _BREAK.search(text, *whole) else ()  # most texts are one line
     for gap in gaps:
         if not _BREAK.search(text, gap.start(), gap.end()):
             continue
-        if not _is_wrap(text, Span(line_start, gap.start()), gap):
+        is_prose = not text[start].islower() or gap.start() - line_start >= _LONG_LINE
+        if not (is_prose and _is_wrap(text, Span(line_start, gap.start()), gap)):
             yield Span(start, gap.start())
             start = gap.end()
         line_start = gap.end()
@@ -180,7 +188,8 @@ def _ends_sentence(
     if ahead is None or text[following] in _CONTINUES:
         return False
     opening, inverted, word, _ = ahead.groups()
-    if following == mark.end() and not inverted:  # no white space: a number, an address, a file name
+    is_glued = following == mark.end() and not inverted  # no white space: a number, an address, a file name
+    if is_glued and not _GLUED.match(text, max(start, mark.start() - 2)):
         return False
     if word[:1].islower() and not word[1:2].isupper() and not inverted:  # "iPad" may begin a sentence
         is_quotation = quoted or opening or mark.group(2)

@@ -32,7 +32,7 @@ class DecodeRequests:
             source_tokens,
             max_tokens=options.max_target_tokens or min(limit, self._max_target_tokens),
             shift=self._shift,
-            wants_attention=options.alignment,
+            wants_attention=options.alignment or sentence.masked is not None,
             search=options.search,
             target_prefix=target_prefix,
             priority=int(options.is_bulk),

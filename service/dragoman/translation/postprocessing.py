@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from dragoman.alignment.links import AlignedWords, hard_links, membership, symmetrized, word_weights
 from dragoman.batching.decode_request import DecodeResult, Output
 from dragoman.bundle import AlignmentHead
+from dragoman.text.masking import Unmasked, attended_place, unmask
 from dragoman.text.preprocessing import NUM_SPECIAL_TOKENS, PreparedSentence
 from dragoman.text.spans import Span
 from dragoman.text.tokenizer import EOS_ID, Decoded, Tokenizer
@@ -25,6 +27,16 @@ class Postprocessor:
     def __init__(self, tokenizer: Tokenizer, head: AlignmentHead) -> None:
         self._tokenizer = tokenizer
         self._head = head
+
+    def restore(
+        self, sentence: PreparedSentence, output: Output, options: Options, prefix: PreparedSentence | None
+    ) -> Unmasked:
+        """Decode a translation, and put back what is protected in it as it was."""
+        if sentence.masked is None:
+            return Unmasked(self.decode(output, options, prefix))
+        decoded = self._tokenizer.decode(output.tokens)
+        place_of = partial(attended_place, decoded, sentence.token_spans, output.attention)
+        return unmask(decoded, sentence.masked, place_of)
 
     def decode(self, output: Output, options: Options, prefix: PreparedSentence | None) -> Decoded:
         """Join tokens to text, with the span of each token if it is needed; a prefix is kept as the caller wrote it."""
@@ -110,7 +122,7 @@ class Postprocessor:
         seen = {target.text}
         alternatives = []
         for output in result.alternatives:
-            other = self.decode(output, options, prefix)
+            other = self.restore(sentence, output, options, prefix).decoded
             if other.text in seen:
                 continue
             seen.add(other.text)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from dragoman.alignment.links import uncovered
+from dragoman.text.masking import Unmasked
 from dragoman.text.spans import Span
 from dragoman.types import Finish, Flag, FlagKind, TranslatedSentence
 
@@ -33,6 +34,13 @@ def sentence_flags(parts: Sequence[TranslatedSentence], text_flags: Sequence[Fla
     if len(parts) > 1:
         flags.append(Flag(FlagKind.SENTENCE_SPLIT, source, target, len(parts)))
     return sorted(flags, key=lambda flag: (flag.target_span or target, flag.source_span or source))
+
+
+def lost_flags(restored: Unmasked, start: int, target: Span) -> list[Flag]:
+    """Return the flags of protected stretches that the model lost, and that stand where its attention went."""
+    kind = FlagKind.PLACEHOLDER_MISMATCH
+    lost = [Flag(kind, span.moved(start), target, 0.0) for span in restored.lost]
+    return lost + [Flag(kind, None, target, float(restored.extra))] * (restored.extra > 0)
 
 
 def _part_flags(part: TranslatedSentence, text: str) -> Iterator[Flag]:

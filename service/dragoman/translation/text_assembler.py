@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from dragoman.batching.decode_request import DecodeResult
 from dragoman.text.preprocessing import PreparedSentence
+from dragoman.text.spans import Span
 from dragoman.text.words import split_words
 from dragoman.translation.postprocessing import Postprocessor
 from dragoman.translation.quality_flags import quality_flags
-from dragoman.translation.sentence_flags import sentence_flags
+from dragoman.translation.sentence_flags import lost_flags, sentence_flags
 from dragoman.types import Flag, Options, TranslatedSentence
 
 
@@ -64,6 +65,7 @@ class TextAssembler:
         self._target_length = 0  # of the translation so far
         self._first_part = 0  # index of the first part of the present sentence
         self._written: list[str] = []  # the translation of the present sentence, from its first part on
+        self._lost: list[Flag] = []  # what the model lost of it that is protected
 
     @property
     def size_of_next(self) -> int:
@@ -93,7 +95,9 @@ class TextAssembler:
     ) -> tuple[TranslatedSentence, str]:
         """Return a sentence with its alternatives, and the text of its translation, which begins at `start`."""
         options = self._options
-        target = self._postprocessor.decode(result.best, options, self._prefix)
+        restored = self._postprocessor.restore(sentence, result.best, options, self._prefix)
+        target = restored.decoded
+        self._lost += lost_flags(restored, sentence.span.start, Span(start, start + len(target.text)))
         words = (split_words(sentence.text), split_words(target.text)) if options.alignment else None
         translated = self._postprocessor.describe(sentence, result, options, target, words, at=start)
         if result.alternatives:
@@ -113,5 +117,7 @@ class TextAssembler:
         if not self._keeps_details:
             self.done[first:] = [part.without_details() for part in parts]
         self._first_part = len(self.done)
+        flags += self._lost
         self._written = []
+        self._lost = []
         return flags

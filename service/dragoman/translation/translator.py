@@ -161,7 +161,11 @@ class Translator:
         prepared: list[list[PreparedSentence]] = []
         for batch in batches(texts):
             split = partial(
-                self._preprocessor.split_all, batch, options.source, with_spans=options.wants_token_spans
+                self._preprocessor.split_all,
+                batch,
+                options.source,
+                with_spans=options.wants_token_spans,
+                protect=options.protect and not options.prefix,
             )
             prepared += await offload(split, sum(map(len, batch)))
         ended = time.monotonic()

@@ -168,18 +168,20 @@ class StreamTranslateResponse(_message.Message):
     def __init__(self, id: _Optional[str] = ..., sentence: _Optional[_Union[Sentence, _Mapping]] = ..., translated_text: _Optional[str] = ..., last: _Optional[bool] = ..., error: _Optional[_Union[TextError, _Mapping]] = ..., source_language_code: _Optional[str] = ..., source_language_confidence: _Optional[float] = ..., model: _Optional[str] = ..., flags: _Optional[_Iterable[_Union[Flag, _Mapping]]] = ..., metadata: _Optional[_Union[ResponseMetadata, _Mapping]] = ...) -> None: ...
 
 class DecodingOptions(_message.Message):
-    __slots__ = ("beam_size", "num_alternatives", "length_penalty", "max_target_tokens", "target_prefix")
+    __slots__ = ("beam_size", "num_alternatives", "length_penalty", "max_target_tokens", "target_prefix", "protection")
     BEAM_SIZE_FIELD_NUMBER: _ClassVar[int]
     NUM_ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     LENGTH_PENALTY_FIELD_NUMBER: _ClassVar[int]
     MAX_TARGET_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TARGET_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    PROTECTION_FIELD_NUMBER: _ClassVar[int]
     beam_size: int
     num_alternatives: int
     length_penalty: float
     max_target_tokens: int
     target_prefix: str
-    def __init__(self, beam_size: _Optional[int] = ..., num_alternatives: _Optional[int] = ..., length_penalty: _Optional[float] = ..., max_target_tokens: _Optional[int] = ..., target_prefix: _Optional[str] = ...) -> None: ...
+    protection: bool
+    def __init__(self, beam_size: _Optional[int] = ..., num_alternatives: _Optional[int] = ..., length_penalty: _Optional[float] = ..., max_target_tokens: _Optional[int] = ..., target_prefix: _Optional[str] = ..., protection: _Optional[bool] = ...) -> None: ...
 
 class OutputOptions(_message.Message):
     __slots__ = ("alignment", "offset_unit", "word_confidence", "tokens")
