@@ -90,3 +90,17 @@ async def test_off(translator: Translator) -> None:
         [sentence] = (await one(translator, text, options)).sentences
         assert text == sentence.source_span.of(text)
     assert 2 == len((await one(translator, text)).sentences)
+
+
+async def test_attention_is_held(translator: Translator) -> None:
+    """
+    The attention by which placeholders are put back is counted against the memory of calls; without any there is none.
+    """
+    held: list[int] = []
+    options = replace(PLAIN, hold=held.append)
+
+    await one(translator, "Open the door.", options)
+    assert [] == held
+    await one(translator, "Open {name} now.", options)
+    assert 1 == len(held)
+    assert held[0] > 0

@@ -31,7 +31,7 @@ _LETTERLIKE = "\u1e00-\u1eff\u2070-\u209c"  # Vietnamese letters, and H₂O: the
 # Cut a sentence in two: what stands on either side is translated apart.
 _BREAKS = {
     "fence": r"```(?s:.{0,20000}?)```",
-    "comment": r"<!--(?s:.{0,20000}?)-->",
+    "comment": r"<!--(?:(?!<!--|-->)(?s:.)){0,20000}-->",  # up to the next that begins, or it would be looked for again
     "timing": r"^\d{1,6}[^\S\n]*\r?\n(?=\d\d:)|\d\d:\d\d:\d\d[,.]\d{3}[^\S\n]*-->[^\S\n]*\d\d:\d\d:\d\d[,.]\d{3}",
     "block": r"(?i:</?(?:p|div|li|ul|ol|h[1-6]|table|tr|td|th|thead|tbody|br|hr|blockquote|title|option)\b[^<>]{0,500}/?>)",
     "rule": r"^[^\S\n]*\|?[^\S\n]*:?-{3,}:?(?:[^\S\n]*\|[^\S\n]*:?-{3,}:?)*[^\S\n]*\|?[^\S\n]*$",

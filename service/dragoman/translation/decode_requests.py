@@ -59,7 +59,8 @@ def hold_attention(requests: Iterable[DecodeRequest], options: Options, at_once:
     Raises:
         MemoryFull: There is no room for it.
     """
-    if options.alignment:
-        sizes = sorted((len(one.source_tokens) * one.max_tokens for one in requests), reverse=True)
+    attended = [one for one in requests if one.wants_attention]
+    if attended:
+        sizes = sorted((len(one.source_tokens) * one.max_tokens for one in attended), reverse=True)
         num_hypotheses = 1 + options.search.num_alternatives
         options.hold(_WEIGHT_BYTES * num_hypotheses * sum(sizes[:at_once]))
