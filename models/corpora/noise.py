@@ -121,10 +121,12 @@ def chatty(text: str, language: str, chance: random.Random) -> str:
         text = without_accents(text)
     if chance.random() < 0.5:
         text = text.replace("'", " " if language == "fr" and chance.random() < 0.3 else "")
+    if text.endswith("..."):  # which the translation keeps
+        return text
     bare = text.rstrip(" .!?")
     if text.endswith("?"):
         return bare + chance.choice(("", " ?", "?", "??"))
-    return bare + chance.choice(("", "", "", "!!") if text.endswith("!") else ("", "", ".", "..."))
+    return bare + chance.choice(("", "", "", "!!") if text.endswith("!") else ("", "", "."))
 
 
 def without_accents(text: str) -> str:

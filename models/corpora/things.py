@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 import string
 
-SIGNS = "©®™§½¼¾★☆✓✗→←↑↓°±×÷≤≥≠≈∞µ€£¥¢•◆■▲●♪♥†‡¶№‰²³€"
+# No signs of currencies: translations move or spell them, and who learns to copy them says "50 €50 €".
+SIGNS = "©®™§½¼¾★☆✓✗→←↑↓°±×÷≤≥≠≈∞µ•◆■▲●♪♥†‡¶№‰²³"
 SMILEYS = (
     ":)",
     ":-)",
@@ -101,7 +102,6 @@ def code(chance: random.Random) -> str:
         lambda: f"{_digits(chance, 1, 2)}.{_digits(chance, 1, 2)}.{_digits(chance, 1, 2)}",
         lambda: "-".join(f"{chance.getrandbits(16):04x}" for _ in range(chance.randint(2, 5))),
         lambda: f"{_word(chance, 2, 3).upper()}-{_digits(chance, 2, 6)}",
-        lambda: f"${_digits(chance, 1, 4)}",
     )
     return chance.choice(made)()
 

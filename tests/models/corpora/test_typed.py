@@ -78,6 +78,17 @@ def test_noise() -> None:
     assert noise.without_accents("¿Dónde está el niño?") == "¿Donde esta el nino?"
 
 
+def test_what_translations_keep() -> None:
+    """
+    Three dots are neither lost nor made up on the way, and no sign of a currency is a thing to be copied.
+    """
+    chance = random.Random(7)
+
+    assert all(noise.chatty("I was thinking...", "en", chance).endswith("...") for _ in range(50))
+    assert not any("..." in noise.chatty("I was thinking.", "en", chance) for _ in range(200))
+    assert not any(set("€£¥") & set(things.thing(chance)) for _ in range(3000))
+
+
 def test_typed() -> None:
     """
     What is read is no longer the text it was; what is written is as good as it was, or begins small where that does.
