@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import statistics
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,13 @@ def written(config_name: str, folder: Path) -> tuple[Path, Path]:
     """Write random weights for both engines, in int8; return the bundle and the peer's model."""
     export_ctranslate2 = importlib.import_module("models.convert.ctranslate2")
     config = settings.read(ROOT / "configs" / f"{config_name}.toml")
+    tokenizer = Tokenizer.from_file(DEFAULT_BUNDLE / bundle.TOKENIZER)
+    shape = replace(config.model, vocabulary=tokenizer.vocabulary_size)
     torch.manual_seed(1)
-    network = Transformer(config.model, config.guided).eval()
+    network = Transformer(shape, config.guided).eval()
     state = {
-        "shape": asdict(config.model), "guided": [asdict(guide) for guide in config.guided], "config": {},
+        "shape": asdict(shape), "guided": [asdict(guide) for guide in config.guided],
+        "config": {"data": asdict(config.data)},
         "weights": network.state_dict(), "average": {}, "tokens": 0, "updates": 0, "seconds": 0.0,
     }  # fmt: skip
     ids = torch.randint(263, 8000, (4, 64, SOURCE_PIECES))
@@ -57,7 +60,7 @@ def written(config_name: str, folder: Path) -> tuple[Path, Path]:
     (ours / bundle.CARD).write_text("random weights")
     described = export.described(state, network, head, precision="int8", name="random", version="0")
     bundle.write_manifest(ours, described)
-    export_ctranslate2.write(state, Tokenizer.from_file(ours / bundle.TOKENIZER), theirs, "int8")
+    export_ctranslate2.write(state, tokenizer, theirs, "int8")
     return ours, theirs
 
 
