@@ -187,6 +187,21 @@ class Settings:
     max_health_watches: int = _setting(
         1000, "watches of health at once; each balancer that asks the server itself needs one", 0, MOST
     )
+    max_refused_calls_per_second: int = _setting(
+        100,
+        "calls of one peer that are refused, reset at once, or about health, before its connection is closed and its "
+        "address banned; more for callers behind one address, 0: any number",
+        0, MOST,
+    )  # fmt: skip
+    ban_seconds: float = _setting(
+        60.0,
+        "time for which an address of strangers is banned; 0: connections are closed, no address is banned",
+        0,
+        10**6,
+    )
+    trusted_peers: str = _setting(
+        "", "networks, separated by commas, whose connections are never closed: those of proxies in front"
+    )
     max_metadata_bytes: int = _setting(
         16 * 1024, "bytes of metadata of one call; raise it for large tokens of a proxy", 1024, 2**20
     )

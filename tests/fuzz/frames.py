@@ -13,6 +13,7 @@ from dragoman.observability.metrics import SERVICE
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS = 1, 4
+_CANCEL = struct.pack(">I", 8)  # an error code
 _PATIENCE_SECONDS = 10.0
 Headers = list[tuple[bytes, bytes]]
 
@@ -40,10 +41,10 @@ def _string(text: bytes) -> bytes:
     return size + bytes([rest]) + text
 
 
-def call_headers(method: str = "Translate") -> Headers:
+def call_headers(method: str = "Translate", service: str = SERVICE) -> Headers:
     """Return the headers of a proper call."""
     return [
-        (b":method", b"POST"), (b":scheme", b"http"), (b":path", f"/{SERVICE}/{method}".encode()),
+        (b":method", b"POST"), (b":scheme", b"http"), (b":path", f"/{service}/{method}".encode()),
         (b":authority", b"localhost"), (b"te", b"trailers"), (b"content-type", b"application/grpc"),
     ]  # fmt: skip
 
@@ -53,6 +54,14 @@ def call(payload: bytes, stream: int = 1, headers: Headers | None = None) -> byt
     message = b"\0" + struct.pack(">I", len(payload)) + payload
     written = block(call_headers() if headers is None else headers)
     return frame(HEADERS, END_HEADERS, stream, written) + frame(DATA, END_STREAM, stream, message)
+
+
+def opened(stream: int, headers: Headers | None = None, *, is_reset: bool = False) -> bytes:
+    """Return the frames of a call without a message: one that ends at once, or one that is taken back (CVE-2023-44487)."""
+    written = block(call_headers() if headers is None else headers)
+    if is_reset:
+        return frame(HEADERS, END_HEADERS, stream, written) + frame(RST_STREAM, 0, stream, _CANCEL)
+    return frame(HEADERS, END_HEADERS | END_STREAM, stream, written)
 
 
 HELLO = PREFACE + frame(SETTINGS)
@@ -73,13 +82,7 @@ def _flood(kind: int, payload: bytes, stream: int = 0) -> Callable[[int], bytes]
 
 
 def _resets(times: int) -> bytes:
-    """Return streams that are opened and given up at once, as in CVE-2023-44487."""
-    opened = block(call_headers())
-    reset = struct.pack(">I", 8)
-    return HELLO + b"".join(
-        frame(HEADERS, END_HEADERS, 2 * n + 1, opened) + frame(RST_STREAM, 0, 2 * n + 1, reset)
-        for n in range(times)
-    )
+    return HELLO + b"".join(opened(2 * n + 1, is_reset=True) for n in range(times))
 
 
 def _odd_headers(name: bytes, value: bytes) -> bytes:

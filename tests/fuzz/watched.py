@@ -29,8 +29,6 @@ MAX_GROWTH_BYTES = 192 * 2**20  # of caches and allocators that had not met thei
 MAX_NEW_THREADS = min(32, (os.cpu_count() or 1) + 4) + 4
 MAX_NORMAL_SECONDS = 30.0  # on a machine that does much else
 _START_SECONDS = 60.0
-_NOT_TAKEN = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
-_NEW_PORT = "gRPC has given up (UnicodeDecodeError); listening anew"
 _SETTLE_SECONDS = 10.0
 
 
@@ -46,8 +44,7 @@ class Held:
 def _patiently(call: Any, request: Any) -> Any:
     """Make a call, for some seconds again if gRPC itself did not take it.
 
-    It cancels calls when too many wait for a handler, and it gives up its connections when a method's name is not UTF-8
-    (service/dragoman/rpc/listener.py).
+    It cancels calls when too many wait for a handler.
     """
     deadline = time.monotonic() + MAX_NORMAL_SECONDS
     while True:
@@ -55,7 +52,7 @@ def _patiently(call: Any, request: Any) -> Any:
             return call(request, timeout=MAX_NORMAL_SECONDS)
         except grpc.RpcError as error:
             failed: Any = error
-            if failed.code() not in _NOT_TAKEN or time.monotonic() > deadline:
+            if failed.code() is not grpc.StatusCode.CANCELLED or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 
@@ -134,7 +131,7 @@ class Watched:
         assert (0, 0) == (codes["INTERNAL"], codes["UNKNOWN"]), codes
         for line in self._new_lines():
             said = json.loads(line) if line.startswith("{") else {}
-            assert "info" == said.get("level") or _NEW_PORT in said.get("message", ""), line
+            assert "info" == said.get("level"), line
         return self._check_held()
 
     def _new_lines(self) -> list[str]:

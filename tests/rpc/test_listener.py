@@ -1,4 +1,7 @@
-"""A call that ends the main loop of grpc.aio ends neither the server nor anybody else's call."""
+"""A call that ends the main loop of grpc.aio ends neither the server nor anybody else's call.
+
+So it is where the insides of grpc.aio are not those that `dragoman.rpc.arrivals` stands on; else it does not get that far.
+"""
 
 import asyncio
 import contextlib
@@ -12,7 +15,7 @@ import grpc
 import pytest
 
 from dragoman.errors import StartupError
-from dragoman.rpc import listener
+from dragoman.rpc import arrivals, listener
 from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.certificates import Authority
 from tests.fuzz import frames
@@ -36,6 +39,12 @@ def attack(address: str, authority: Authority | None = None) -> None:
             opened = stack.enter_context(context.wrap_socket(opened, server_hostname=host))
         opened.sendall(frames.HELLO + frames.call(b"", headers=NO_NAME))
         opened.recv(4096)
+
+
+@pytest.fixture(autouse=True)
+def other_insides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls arrive as grpc.aio has them."""
+    monkeypatch.setattr(arrivals, "IS_SUPPORTED", False)
 
 
 PATIENTLY: Any = {"timeout": 2, "wait_for_ready": True}

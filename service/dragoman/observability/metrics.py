@@ -40,6 +40,8 @@ REASONS = (
     "QUEUE_FULL", "MEMORY_FULL", "PROCESS_MEMORY_FULL", "REQUEST_TOO_SLOW", "QUOTA_EXHAUSTED", "CREDENTIAL_MISSING", "CREDENTIAL_INVALID", "NOT_ALLOWED",
     "DUPLICATE_ID", "DEADLINE_TOO_SHORT", "DEADLINE_PASSED", "STARTING", "DRAINING", "INTERNAL_ERROR",
 )  # fmt: skip
+# Why connections are closed: what came over them too often, or where they come from.
+CLOSED = ("refused_calls", "reset_calls", "health_calls", "unknown_methods", "banned")
 # What becomes of a reload, for each model or set of settings.
 RELOADS = ("model_loaded", "model_retired", "model_refused", "settings_changed", "settings_refused", "failed")
 METHODS = ("Translate", "StreamTranslate", "Align", "DetectLanguage", "ListModels")
@@ -77,6 +79,7 @@ class Metrics:
         self._add_work(registry)
         self._add_model(registry)
         self._add_calls(registry)
+        self._add_arrivals(registry)
 
     def _add_batch(self, registry: CollectorRegistry) -> None:
         """Add what the scheduler decides and what a step takes."""
@@ -198,6 +201,27 @@ class Metrics:
             for code in _CODES:
                 self.handled.labels(kind, SERVICE, method, code)
             self.handling_seconds.labels(kind, SERVICE, method)
+
+    def _add_arrivals(self, registry: CollectorRegistry) -> None:
+        """Add what becomes of calls and connections before a handler sees them."""
+        self.arrived_calls = Counter(
+            "dragoman_arrived_calls", "Calls, as the core of gRPC counts them.", registry=registry
+        )
+        self.taken_calls = Counter(
+            "dragoman_taken_calls", "Calls that we took from the core; those it ended itself are missing.",
+            registry=registry,
+        )  # fmt: skip
+        self.dropped_calls = Counter(
+            "dragoman_dropped_calls", "Calls taken that no handler saw.", ["reason"], registry=registry
+        )
+        for reason in ("banned", "unknown_method"):
+            self.dropped_calls.labels(reason)
+        self.refused_connections = Counter(
+            "dragoman_refused_connections", "Connections closed for what came over them.",
+            ["reason"], registry=registry,
+        )  # fmt: skip
+        for reason in CLOSED:
+            self.refused_connections.labels(reason)
 
     def of_one_engine(self) -> Metrics:
         """Return the same metrics for one of several engines; what each counts of its own is added up."""

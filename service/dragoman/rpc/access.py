@@ -14,22 +14,24 @@ from dragoman.errors import DragomanError
 from dragoman.rpc import status
 from dragoman.rpc.intake import Intake, address
 from dragoman.rpc.memory_budget import MemoryBudget
+from dragoman.rpc.peers import Peers
 from dragoman.security.guard import Caller, Guard
 
 MAX_QUESTION_BYTES = 4096  # names of services, methods and files
+_AT_ONCE_SECONDS = 1.0  # after which a reset is that of a caller who has lost patience
 Refusal = Callable[[str, DragomanError], Any]
 
 
 class Access:
     """Who may call, and how much of all calls is held at once."""
 
-    def __init__(self, guard: Guard, memory: MemoryBudget, *, knows_clients: bool) -> None:
+    def __init__(self, guard: Guard, memory: MemoryBudget, peers: Peers, *, knows_clients: bool) -> None:
         """Take over the parts.
 
         Args:
             knows_clients: Connections come with a certificate that was checked.
         """
-        self._guard, self.memory, self._knows_clients = guard, memory, knows_clients
+        self._guard, self.memory, self.peers, self._knows_clients = guard, memory, peers, knows_clients
 
     def caller(self, method: str | None, context: Any) -> Caller:
         """Return who makes a call.
@@ -40,7 +42,20 @@ class Access:
         identity = ""
         if self._knows_clients and not self._guard.wants_keys:
             identity = "".join(f"certificate:{subject!r}" for subject in _subjects(context))
-        return self._guard.admit(method, _authorizations(context.invocation_metadata()), identity)
+        try:
+            caller = self._guard.admit(method, _authorizations(context.invocation_metadata()), identity)
+        except DragomanError:
+            self.peers.charge(context.peer(), "refused_calls")
+            raise
+        self.peers.accept(context.peer())
+        return caller
+
+    def settle(self, context: Any, code: grpc.StatusCode, seconds: float) -> None:
+        """Take note of how a call ended, and after what time: its peer may have taken it back at once."""
+        if code is grpc.StatusCode.CANCELLED and seconds < _AT_ONCE_SECONDS:
+            self.peers.charge(context.peer(), "reset_calls")
+        elif code not in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+            self.peers.answered(context.peer())
 
     def check(self, method: str, metadata: Any) -> None:
         """Refuse by metadata alone, before anything of the request is read.

@@ -173,6 +173,7 @@ class RpcHandlers:
             self.running -= 1
             self._metrics.handled.labels(*labels, code.name).inc()
             seconds = time.monotonic() - began
+            self._access.settle(context, code, seconds)
             self._metrics.handling_seconds.labels(*labels).observe(seconds)
             record.end(code.name, seconds)
 

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2
 
 from dragoman.rpc.intake import Intake, address
+from dragoman.rpc.peers import Peers
 
 MAX_REQUEST_BYTES = 1024  # a service has a name, not a story
 _LAST_WORD_SECONDS = 0.1
@@ -25,15 +26,16 @@ class Health(health.aio.HealthServicer):  # type: ignore[name-defined]  # stubs 
     every rollout.
     """
 
-    def __init__(self, intake: Intake, max_watches: int) -> None:
+    def __init__(self, intake: Intake, peers: Peers, max_watches: int) -> None:
         """Start without services.
 
         Args:
             intake: Where requests are read; not that of callers.
+            peers: Who asks too often is shut out.
             max_watches: Watches at once, of all clients.
         """
         super().__init__()
-        self._intake, self._max_watches = intake, max_watches
+        self._intake, self._peers, self._max_watches = intake, peers, max_watches
         self._closing = asyncio.Event()
         self._watches: set[asyncio.Future[None]] = set()
 
@@ -87,6 +89,7 @@ class Health(health.aio.HealthServicer):  # type: ignore[name-defined]  # stubs 
 
     async def _request(self, request_type: type[Message], context: Any) -> Any:
         """Read the request of a call, or end it."""
+        self._peers.charge(context.peer(), "health_calls")
         payload = await self._intake.read(context, address(context))
         if payload is grpc.aio.EOF:  # type: ignore[attr-defined]  # stubs lack it
             payload = b""  # the default, as whoever sends nothing means
@@ -97,6 +100,11 @@ class Health(health.aio.HealthServicer):  # type: ignore[name-defined]  # stubs 
             return request_type.FromString(payload)
         except DecodeError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a request for health")
+
+    async def report(self, name: str, *, is_serving: bool) -> None:
+        """Say from now on whether a service serves."""
+        status = health_pb2.HealthCheckResponse
+        await self.set(name, status.SERVING if is_serving else status.NOT_SERVING)
 
     async def close(self, timeout: float) -> None:
         """End the watches that run, and wait until they have told their clients."""

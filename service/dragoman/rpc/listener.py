@@ -1,7 +1,7 @@
-"""The listener: a port and the gRPC server behind it, which is replaced when it fails.
+"""A port and the gRPC server behind it, which is replaced if it gives up.
 
-In grpc.aio 1.85, a call to a method whose name is not UTF-8 ends the main loop and with it the server. The name is
-decoded before our code sees the call, so all we can do is to listen again at once.
+grpc.aio 1.85 ends its main loop, and with it the server, when somebody calls a method whose name is not UTF-8.
+`dragoman.rpc.arrivals` keeps such names away from it where it can; where it cannot, another server listens at once.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dragoman.errors import ConfigError
 from dragoman.observability.metrics import Metrics
 from dragoman.rpc.access import Access
 from dragoman.rpc.memory_budget import MemoryBudget
+from dragoman.rpc.peers import Peers
 from dragoman.security import keys
 from dragoman.security.certificates import Certificates
 from dragoman.security.guard import Guard
@@ -48,7 +50,7 @@ class Security:
         ring = self._keys
         guard = Guard((lambda: ring.value) if ring else None, start_share=settings.quota_start_share)
         memory = MemoryBudget(settings.max_held_bytes, share)
-        self.access = Access(guard, memory, knows_clients=bool(settings.tls_client_ca))
+        self.access = Access(guard, memory, _peers(settings), knows_clients=bool(settings.tls_client_ca))
         self._readers: list[Background] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -115,6 +117,15 @@ class Security:
         )
         found = await look
         return False if found is None else found
+
+
+def _peers(settings: Settings) -> Peers:
+    trusted = (name.strip() for name in settings.trusted_peers.split(","))
+    try:
+        networks = tuple(ip_network(name) for name in trusted if name)
+    except ValueError as error:
+        raise ConfigError(f"trusted_peers: {error}") from None
+    return Peers(settings.max_refused_calls_per_second, settings.ban_seconds, trusted=networks)
 
 
 def _certificates(settings: Settings) -> Certificates | None:

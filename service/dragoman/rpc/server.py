@@ -1,26 +1,25 @@
-"""Build, listen, serve, drain.
-
-No method is registered with the core of gRPC, not even those of health: for each registered one the core is told where to
-write the next call, and when the main loop of grpc.aio 1.85 fails (`dragoman.rpc.listener`) that memory is freed. Handlers
-that are found by name know no such place.
-"""
+"""Build, listen, serve, drain."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from dragoman.engine.processors import memory_limit
 from dragoman.observability.metrics import SERVICE, Metrics
 from dragoman.observability.tracing import Tracer
 from dragoman.registry.allocator import give_memory_back
 from dragoman.registry.model_registry import ModelRegistry
-from dragoman.rpc import transport
+from dragoman.rpc import arrivals, transport
 from dragoman.rpc.access import GuardedReflection
+from dragoman.rpc.backlog import Backlog
+from dragoman.rpc.connections import Connections
 from dragoman.rpc.handlers import RpcHandlers
 from dragoman.rpc.health import MAX_REQUEST_BYTES, Health
 from dragoman.rpc.intake import Intake
@@ -28,7 +27,9 @@ from dragoman.rpc.listener import Listener
 from dragoman.rpc.overload import Overload
 from dragoman.rpc.security import Security
 from dragoman.rpc.servicer import Servicer
+from dragoman.v1 import translation_pb2
 
+_HEALTH = [health_pb2.DESCRIPTOR.services_by_name["Health"]]
 _POLL_SECONDS = 0.05
 _QUIET_SECONDS, _NEWS_SECONDS = 0.2, 2.0  # without a new call, and at most
 _STRANGERS_PLACES = 8  # for requests for health and reflection at once
@@ -40,7 +41,7 @@ class Server:
     """One gRPC server: ready after `start`, gone after `drain`."""
 
     def __init__(self, registry: ModelRegistry, metrics: Metrics, tracer: Tracer | None = None) -> None:
-        self._registry = registry
+        self._registry, self._metrics = registry, metrics
         settings = registry.settings
         self.security = Security(settings, metrics, lambda: registry.settings.max_caller_share)
         access = self.security.access
@@ -53,7 +54,7 @@ class Server:
         )
         limit = settings.max_resident_bytes or int(_SHARE_OF_MEMORY * memory_limit())
         self._overload = Overload(limit, lambda: intake.shed() + self._strangers.shed(), give_memory_back)
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
         self._rpcs = RpcHandlers(
             metrics,
             lambda: registry.settings.default_deadline_seconds,
@@ -63,14 +64,22 @@ class Server:
             tracer,
         )
         self._handlers = Servicer(registry).generic_handler(self._rpcs)
-        self._health = Health(self._strangers, settings.max_health_watches)
+        self._health = Health(self._strangers, access.peers, settings.max_health_watches)
+        # The service only: "" is the process, which is not to be started anew for what others send it.
+        self._backlog = Backlog(
+            metrics, lambda is_serving: self._health.report(SERVICE, is_serving=is_serving)
+        )
+        self._connections = Connections(access.peers, metrics)
         self._main = Listener(self._build, settings.host, lambda: self.security.credentials)
         self._health_alone: Listener | None = None  # a port of its own, if wanted
         self.health_port: int | None = None
 
     def _build(self) -> grpc.aio.Server:
         settings = self._registry.settings
-        server = self._build_health(settings.max_message_bytes)
+        services = [*_HEALTH, translation_pb2.DESCRIPTOR.services_by_name["TranslationService"]]
+        if settings.reflection:
+            services.append(reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"])
+        server = self._arrivals(services, settings.max_message_bytes)
         server.add_generic_rpc_handlers((self._handlers,))
         if settings.reflection:
             names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -78,8 +87,12 @@ class Server:
             server.add_generic_rpc_handlers((reflecting.handlers(),))
         return server
 
-    def _build_health(self, max_message_bytes: int = MAX_REQUEST_BYTES) -> grpc.aio.Server:
-        server = grpc.aio.server(options=transport.arguments(self._registry.settings, max_message_bytes))
+    def _build_health(self) -> grpc.aio.Server:
+        return self._arrivals(_HEALTH, MAX_REQUEST_BYTES)
+
+    def _arrivals(self, services: Sequence[Any], max_message_bytes: int) -> grpc.aio.Server:
+        options = transport.arguments(self._registry.settings, max_message_bytes)
+        server = arrivals.server(options, services, self.security.access.peers, self._backlog, self._metrics)
         server.add_generic_rpc_handlers((self._health.handlers(),))
         return server
 
@@ -95,9 +108,11 @@ class Server:
             self.health_port = await self._health_alone.start(settings.health_port, settings.drain_seconds)
         port = await self._main.start(settings.port, settings.drain_seconds)
         self.security.watch()
-        self._looking = asyncio.create_task(self._overload.run())
+        self._looking = [
+            asyncio.create_task(each.run()) for each in (self._overload, self._backlog, self._connections)
+        ]
         for name in ("", SERVICE):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            await self._health.report(name, is_serving=True)
         return port
 
     async def drain(self) -> None:
@@ -109,8 +124,8 @@ class Server:
         while self._rpcs.running and not stopping.done():
             await asyncio.sleep(_POLL_SECONDS)
         await self.security.close()
-        if self._looking:
-            self._looking.cancel()
+        for task in self._looking:
+            task.cancel()
         await self._health.close(_FLUSH_SECONDS)
         await self._main.stop(_FLUSH_SECONDS)  # or an open reflection stream would keep us for the whole time
         await stopping

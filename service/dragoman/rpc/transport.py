@@ -13,6 +13,7 @@ def arguments(settings: Settings, max_message_bytes: int) -> list[tuple[str, int
     age = settings.max_connection_age_seconds
     return [
         ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server behind it
+        ("grpc.enable_channelz", 1),  # counts the calls that come, also those that it ends before we see them
         ("grpc.max_receive_message_length", max_message_bytes),
         # None but identity: 4 KB of gzip are 4 MiB of message, allocated before anybody is asked for a key.
         ("grpc.compression_enabled_algorithms_bitset", 1),
