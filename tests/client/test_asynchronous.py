@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dragoman
-from dragoman import AsyncClient, Client, ServerError
+from dragoman import AsyncClient, Client, ServerError, client
 from dragoman.types import TranslatedSentence, Translation
 from tests.cli.test_main import Serving, start, stop
 
@@ -114,5 +114,7 @@ def test_public_names() -> None:
     for name in dragoman.__all__:
         assert getattr(dragoman, name) is not None
     assert dragoman.__all__ == dir(dragoman)
+    assert set(client.__all__) <= set(dragoman.__all__)
+    assert client.Client is Client
     with pytest.raises(AttributeError, match="no attribute 'Server'"):
         _ = dragoman.Server
