@@ -133,8 +133,11 @@ image: $(DEV)/.installed  ## build the image to release, on a base named by dige
 ## Deployment
 
 RULES := deploy/monitoring/rules
+RUNBOOK_URL ?=
 
-rules:  ## make the PrometheusRules for Kubernetes of the plain rule files
+rules:  ## make the PrometheusRules for Kubernetes of the plain rule files (RUNBOOK_URL=https://... is where alerts point to)
+	@test -z "$(RUNBOOK_URL)" || for file in $(RULES)/alerts.yaml deploy/monitoring/tests/*.yaml; do \
+	sed 's|\(runbook_url: \).*#|\1$(subst &,\&,$(RUNBOOK_URL))#|' $$file > $$file.new && mv $$file.new $$file; done
 	@for name in recording alerts; do \
 	printf -- '---\n# Made of rules/%s.yaml by `make rules`.\n' $$name; \
 	printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: dragoman-%s\nspec:\n' $$name; \

@@ -18,6 +18,8 @@ from typing import Any
 import grpc
 
 from dragoman import Client, ServerError
+from dragoman.client.credentials import Credentials
+from dragoman.security import key_store
 from dragoman.v1 import translation_pb2 as pb
 from dragoman.v1.translation_pb2_grpc import TranslationServiceStub
 from tests.conftest import require_tool
@@ -25,6 +27,7 @@ from tests.deploy.manifests import DEPLOY, ROOT
 
 # Few rows, so that sentences wait; a short queue, so that calls are refused.
 SLOW = {"DECODE_LOOPS": "1", "THREADS": "1", "MAX_RUNNING_SENTENCES": "2", "MAX_QUEUED_SENTENCES": "300"}
+SOON = {"RELOAD_SECONDS": "0.5", "SECURITY_RELOAD_SECONDS": "0.5"}
 TEXTS = [
     "Where is the station?",
     "The agreement on the European Economic Area was signed in August 1992 by twelve ministers.",
@@ -55,18 +58,49 @@ def process(command: list[str], log: Path, **environment: str) -> Iterator[subpr
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[tuple[int, int]]:
+def server(folder: Path, files: "Files") -> Iterator[tuple[int, int]]:
     """Run our server on free ports; yield that of the service and that of the metrics."""
     log = folder / "server.log"
-    settings = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0", **SLOW}
+    settings = {"HOST": "127.0.0.1", "PORT": "0", "METRICS_PORT": "0", **SLOW, **SOON}
+    settings["API_KEY_FILE"] = str(files.keys)
     environment = {f"DRAGOMAN_{name}": value for name, value in settings.items()}
-    with process([sys.executable, "-m", "dragoman", "serve"], log, **environment) as running:
+    command = [sys.executable, "-m", "dragoman", "serve", "--config", str(files.settings)]
+    with process(command, log, **environment) as running:
         deadline = time.monotonic() + _START_SECONDS
         while not (found := re.search(r"port (\d+), metrics on port (\d+)", log.read_text("utf-8"))):
             assert running.poll() is None, log.read_text("utf-8")
             assert time.monotonic() < deadline, "the server has not started"
             time.sleep(0.1)
         yield int(found[1]), int(found[2])
+
+
+class Files:
+    """What a server reads again while it runs: settings and keys.
+
+    Attributes:
+        credentials: Of a key that is among them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Write files that are as they should be."""
+        self.settings, self.keys = folder / "dragoman.toml", folder / "keys.json"
+        self.settings.write_text("max_texts = 256\n", "utf-8")
+        self.credentials = Credentials(api_key=key_store.create(self.keys, "load"))
+        self._good = self.settings.read_bytes(), self.keys.read_bytes()
+
+    def spoil(self) -> None:
+        """Write what cannot be used."""
+        self._write(b"max_texts = -1\n", b"{")
+
+    def restore(self) -> None:
+        """Write what was there."""
+        self._write(*self._good)
+
+    def _write(self, settings: bytes, keys: bytes) -> None:
+        for file, content in ((self.settings, settings), (self.keys, keys)):
+            new = file.with_suffix(".new")
+            new.write_bytes(content)
+            new.rename(file)
 
 
 class Prometheus:
@@ -134,10 +168,13 @@ def _free_port() -> int:
 class Load:
     """Calls that keep every series moving, the wrong and the abandoned ones too, until it is left."""
 
-    def __init__(self, port: int) -> None:
-        self._address = f"127.0.0.1:{port}"
+    def __init__(self, port: int, files: Files) -> None:
+        self._address, self._files = f"127.0.0.1:{port}", files
         self._stopped = threading.Event()
-        kinds = (self._translate, self._translate_back, self._ask_much, self._be_wrong, self._hang_up)
+        kinds = (
+            self._translate, self._translate_back, self._ask_much, self._be_wrong, self._hang_up, self._doubt,
+            self._deliver,
+        )  # fmt: skip
         self._threads = [threading.Thread(target=self._repeat, args=(kind,), daemon=True) for kind in kinds]
 
     def __enter__(self) -> "Load":
@@ -151,7 +188,7 @@ class Load:
             thread.join(30)
 
     def _repeat(self, kind: Any) -> None:
-        with Client(self._address, timeout=20) as client:
+        with Client(self._address, timeout=20, credentials=self._files.credentials) as client:
             while not self._stopped.wait(0.2):
                 with suppress(ServerError):  # refusals are part of the load
                     kind(client)
@@ -173,7 +210,21 @@ class Load:
         options = pb.StreamTranslateOptions(source_language_code="en", target_language_code="es")
         request = pb.StreamTranslateRequest(id="1", content=" ".join(TEXTS * 20), options=options)
         with grpc.insecure_channel(self._address) as channel:
-            call = TranslationServiceStub(channel).StreamTranslate(iter([request]), timeout=20)
+            metadata = self._files.credentials.metadata()
+            call = TranslationServiceStub(channel).StreamTranslate(
+                iter([request]), timeout=20, metadata=metadata
+            )
             with suppress(grpc.RpcError):  # a refusal, again
                 next(call)
             call.cancel()  # with one sentence done, and others half written
+
+    def _doubt(self, client: Client) -> None:
+        # No number of the source's.
+        client.translate([TEXTS[0]], source="en", target="fr", prefix="42 ")
+
+    def _deliver(self, _: Client) -> None:
+        # For a few scrapes each.
+        self._files.spoil()
+        self._stopped.wait(5)
+        self._files.restore()
+        self._stopped.wait(5)

@@ -19,7 +19,7 @@ _NO_SERIES = (
     r"\[[^\]]*\]",  # ranges
     r"\b(?:by|on|without|ignoring)\s*\([^)]*\)",  # labels
 )
-_KEYWORDS = {"and", "or", "unless", "by", "bool"}
+_KEYWORDS = {"and", "or", "unless", "by", "bool", "offset"}
 
 
 def series_of(expression: str) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_tool
-from tests.deploy.live import Load, Prometheus, prometheus, server
+from tests.deploy.live import Files, Load, Prometheus, prometheus, server
 from tests.deploy.manifests import read
 from tests.deploy.queries import alerts, panels, recording_rules
 
@@ -23,7 +23,12 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Return a Prometheus that watches a busy server."""
     require_tool("prometheus")  # before the server is started in vain
     folder: Path = tmp_path_factory.mktemp("live")
-    with server(folder) as (port, metrics_port), prometheus(folder, metrics_port) as running, Load(port):
+    files = Files(folder)
+    with (
+        server(folder, files) as (port, metrics_port),
+        prometheus(folder, metrics_port) as running,
+        Load(port, files),
+    ):
         yield running
 
 

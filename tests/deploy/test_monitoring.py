@@ -1,6 +1,7 @@
 """Rules, alerts, runbook and dashboard: everything but running them, which test_live.py does."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -108,10 +109,35 @@ def test_runbook(name: str) -> None:
 
     entry = re.search(rf"^## {name}\n(.+?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
 
-    assert f"docs/runbook.md#{name.lower()}" == alert["annotations"]["runbook_url"]
+    assert re.fullmatch(rf"https://[^\s#]+#{name.lower()}", alert["annotations"]["runbook_url"])
     assert entry is not None
     assert all(f"**{part}**" in entry[1] for part in ("Means.", "Look.", "Do."))
     assert alert["labels"]["severity"] in ("page", "ticket")
+
+
+def test_runbook_lies_elsewhere(tmp_path: Path) -> None:
+    """
+    `make rules RUNBOOK_URL=...` makes every alert point to one's own copy of the runbook, in the rules, their tests and for Kubernetes.
+    """
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copytree(MONITORING, tmp_path / "deploy/monitoring")
+    base = "https://wiki.example.org/on-call/dragoman?view=plain&x=1"
+
+    subprocess.run(["make", "--silent", "rules", f"RUNBOOK_URL={base}"], check=True, cwd=tmp_path)
+
+    def urls(file: Path) -> list[str]:
+        return re.findall(r"runbook_url: (\S+)", file.read_text("utf-8"))
+
+    monitoring = tmp_path / "deploy/monitoring"
+    expected = [f"{base}#{name.lower()}" for name in alerts()]
+    assert expected == urls(monitoring / "rules/alerts.yaml") == urls(monitoring / "prometheus-rules.yaml")
+    tested = {url for file in monitoring.glob("tests/*.yaml") for url in urls(file)}
+    assert set(expected) == tested
+    rules = str(monitoring / "rules/alerts.yaml")
+    done = subprocess.run(
+        [require_tool("promtool"), "check", "rules", rules], capture_output=True, check=False
+    )
+    assert 0 == done.returncode
 
 
 def test_runbook_has_no_other_alerts() -> None:

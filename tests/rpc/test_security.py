@@ -95,17 +95,21 @@ class TestTls:
         self, authority: Authority, caplog: pytest.LogCaptureFixture
     ) -> None:
         """
-        A new pair that does not belong together leaves the old one in use, and is logged and counted.
+        A new pair that does not belong together leaves the old one in use, and is logged, counted and shown until it is right.
         """
         certificate, key = authority.write("server")
+        good, shown = key.read_bytes(), "dragoman_last_security_reload_successful"
         async with encrypted(authority, certificate, key) as server:
             key.write_bytes(authority.issue()[1])
             await until(
                 lambda: server.value("dragoman_security_reloads_total", file="certificate", result="failed")
             )
 
+            assert (0, 1) == (server.value(shown, file="certificate"), server.value(shown, file="keys"))
             async with secure(server, authority) as channel:
                 await models(channel)
+            key.write_bytes(good)
+            await until(lambda: 1 == server.value(shown, file="certificate"))
 
         [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
         assert "key values mismatch; NOT in use" in record.getMessage()

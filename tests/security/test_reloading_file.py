@@ -147,6 +147,20 @@ def test_put_right_and_broken_again(file: Path) -> None:
     assert [None, False, None, None, False] == outcomes
 
 
+def test_put_back(file: Path) -> None:
+    """
+    What is there is in use again once the old content is put back, though there is nothing to tell.
+    """
+    content = file.read_text()
+    number = ReloadingFile("number", [file], parse)
+    outcomes = []
+    for written in ("x", "x", "x", content):
+        file.write_text(written)
+        outcomes.append((number.refresh(), number.is_current))
+
+    assert [(None, True), (False, False), (None, False), (None, True)] == outcomes
+
+
 def test_changes_under_the_parser(file: Path) -> None:
     """
     What changes while a parser looks at it is not used: the parser may have seen something else than we.

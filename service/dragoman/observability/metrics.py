@@ -149,7 +149,13 @@ class Metrics:
             "dragoman_security_reloads", "Changed certificates and key files, read again.",
             ["file", "result"], registry=registry,
         )  # fmt: skip
+        self.last_security_reload_successful = Gauge(
+            "dragoman_last_security_reload_successful",
+            "1 unless the certificate or the key file that is there now cannot be used.",
+            ["file"], registry=registry,
+        )  # fmt: skip
         for file in ("certificate", "keys"):
+            self.last_security_reload_successful.labels(file).set(1)
             for result in ("ok", "failed"):
                 self.security_reloads.labels(file, result)
 

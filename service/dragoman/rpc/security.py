@@ -103,6 +103,8 @@ class Security:
                 done = False
             if done is not None:
                 self._metrics.security_reloads.labels(file, "ok" if done else "failed").inc()
+            is_well = reloading.is_current if done is None else done
+            self._metrics.last_security_reload_successful.labels(file).set(is_well)
 
     async def _refresh(self, reloading: ReloadingFile[Any], reader: Background) -> bool | None:
         """Look once; a volume that hangs is told of, and waited for."""

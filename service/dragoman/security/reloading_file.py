@@ -64,6 +64,11 @@ class ReloadingFile(Generic[T]):
         log.info("%s: read again and in use", self.name)
         return True
 
+    @property
+    def is_current(self) -> bool:
+        """Tell whether what is there is in use, as far as it was looked at; a fault that was not told yet is none."""
+        return self._failed is None or not self._is_told
+
     def _note(self, found: list[bytes] | str, error: ConfigError) -> bool | None:
         if found != self._failed:
             self._failed, self._is_told = found, False
