@@ -142,11 +142,14 @@ def described(
     watts: float = CORE_WATTS,
 ) -> Manifest:
     """Return what a bundle says about itself; its scores and checksums come later."""
+    corpora = (
+        state["config"].get("data", {}).get("weights", ())
+    )  # none of weights that only wait to be fine-tuned
     return Manifest(
         format_version=bundle.FORMAT_VERSION,
         name=name,
         version=version,
-        pairs=trained_pairs(state["config"]["data"]["weights"]),
+        pairs=trained_pairs(corpora),
         precision=precision,
         shape=network.shape.to_dict(),
         num_parameters=sum(parameter.numel() for parameter in network.parameters()),

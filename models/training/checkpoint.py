@@ -147,6 +147,11 @@ def described(path: Path) -> dict[str, Any]:
         return {name: json.loads(metadata[name]) for name in DESCRIPTION}
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: no weights that say what network they belong to ({error})") from error
+    except CheckpointError as error:
+        if not isinstance(error.__cause__, SafetensorError):
+            raise
+        message = f"{path}: no weights that say what network they belong to ({error.__cause__})"
+        raise CheckpointError(message) from error
 
 
 def check_tokenizer(path: Path, tokenizer: Path) -> None:
