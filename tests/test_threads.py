@@ -143,6 +143,35 @@ lock.acquire()  # never to be had: the main thread is where no handler runs
 """
 
 
+DEADLOCKED = """
+import ctypes, signal, time
+from dragoman import threads
+threads.LOG_SECONDS = 0.2
+last_resort = threads.LastResort()
+last_resort.patience = lambda: 0.2
+library, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)  # which is called with the interpreter's lock
+def wait_for_ever(*_):
+    time.sleep(0.1)
+    for _ in range(2):
+        library.pthread_mutex_lock(mutex)
+signal.signal(signal.SIGTERM, wait_for_ever)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_last_resort_without_the_interpreter() -> None:
+    """
+    A library that waits for ever with the interpreter's lock, so that no thread of ours runs, is ended by the system.
+    """
+    with subprocess.Popen([sys.executable, "-c", DEADLOCKED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+
+        assert signal.SIGALRM == process.wait(SECONDS)
+
+
 @pytest.mark.parametrize(
     ("patience", "code", "said"),
     [

@@ -8,6 +8,7 @@ looked at, since a volume that hangs holds whoever reads it.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from dragoman.errors import StartupError
 T = TypeVar("T")
 Job = tuple[Callable[[], Any], Future[Any]]
 EXIT_FORCED = 1
+LOG_SECONDS = 2.0  # for what was logged to be written, at the end
 log = logging.getLogger(__name__)
 
 
@@ -117,7 +119,8 @@ class LastResort:
     """Ends the process when it has been told to end and does not do so by itself.
 
     It learns of SIGTERM and SIGINT as soon as the system delivers them, whatever the main thread does: that may stand in the
-    event loop, or in a read that never returns. Both signals must have handlers, of whatever kind.
+    event loop, or in a read that never returns. Both signals must have handlers, of whatever kind. If even its own thread
+    stands still, since a library waits for ever with the interpreter's lock, a timer of the system ends the process.
     """
 
     def __init__(self) -> None:
@@ -137,6 +140,7 @@ class LastResort:
         while (number := os.read(self._signals, 1)[0]) not in (signal.SIGTERM, signal.SIGINT):
             pass
         seconds = self.patience()
+        _exit_at_alarm(seconds + LOG_SECONDS)
         time.sleep(seconds)
         if not seconds:
             log.info("told to end before it serves")
@@ -144,6 +148,18 @@ class LastResort:
         names = ", ".join(sorted(thread.name for thread in threading.enumerate()))
         log.error("has not ended within %g seconds and is ended now; its threads: %s", seconds, names)
         end_now(EXIT_FORCED)
+
+
+def _exit_at_alarm(seconds: float) -> None:
+    """Let the system end the process, with the number of SIGALRM as its code.
+
+    The handler is the C library's `_exit` itself: one of Python's would wait for the interpreter, and the default action spares
+    the first process of a container.
+    """
+    library = ctypes.CDLL(None)
+    library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    library.signal(signal.SIGALRM, ctypes.cast(library._exit, ctypes.c_void_p))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def end_now(code: int) -> NoReturn:

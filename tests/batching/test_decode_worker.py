@@ -2,6 +2,7 @@
 
 import pytest
 
+from dragoman.batching.scheduler import Scheduler
 from dragoman.errors import DragomanError
 from dragoman.observability.metrics import Metrics
 from dragoman.text.tokenizer import EOS_ID
@@ -141,4 +142,51 @@ def test_failure_of_the_engine(metrics: Metrics) -> None:
     later = decode_request(14)
     pool.submit([later])
     assert [14] == later.future.result(timeout=5).best.tokens
+    pool.close()
+
+
+def test_failure_of_the_recovery(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    When even giving up a batch fails, for want of memory say, its callers are told and the thread lives on.
+    """
+    runner = FakeRunner(fails_at=0)
+    clear, failures = runner.clear, iter([MemoryError(), MemoryError()])
+
+    def fail_twice() -> None:
+        if error := next(failures, None):
+            raise error
+        clear()
+
+    monkeypatch.setattr(runner, "clear", fail_twice)
+    pool = make_pool(metrics, runner)
+    first, later = decode_request(11), decode_request(12)
+    pool.submit([first])
+    pool.start()
+
+    with pytest.raises(DragomanError, match="the engine is out of order"):
+        first.future.result(timeout=5)
+    pool.submit([later])
+    assert [12] == later.future.result(timeout=5).best.tokens
+    pool.close()
+
+
+def test_failure_to_wait(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A worker that cannot even wait for work, since the system has no lock to spare, tries again.
+    """
+    pool = make_pool(metrics, FakeRunner())
+    workload = pool._workload
+    wait, failures = workload.wait_for_work, iter([RuntimeError("can't allocate lock")])
+
+    def fail_once(scheduler: Scheduler) -> bool:
+        if error := next(failures, None):
+            raise error
+        return wait(scheduler)
+
+    monkeypatch.setattr(workload, "wait_for_work", fail_once)
+    pool.start()
+    asked = decode_request(11)
+    pool.submit([asked])
+
+    assert [11] == asked.future.result(timeout=5).best.tokens
     pool.close()

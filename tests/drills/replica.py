@@ -51,7 +51,7 @@ class Replica:
         self.port = free_port()
         self._flags, self._cores = flags, cores or server_cores()
         self._log = folder / f"{self.port}.log"
-        self._metrics_port = 0
+        self.metrics_port = 0
         self.process: subprocess.Popen[bytes]
 
     @property
@@ -74,7 +74,7 @@ class Replica:
     def _listens(self) -> bool:
         found = _LISTENING.search(self.log)
         assert self.process.poll() is None, self.log
-        self._metrics_port = int(found[2]) if found else 0
+        self.metrics_port = int(found[2]) if found else 0
         return found is not None
 
     @property
@@ -95,7 +95,7 @@ class Replica:
     def value(self, name: str, **labels: str) -> float:
         """Return the sum of the samples of a metric that have these labels."""
         only = urllib.parse.urlencode({"name[]": name})  # a quarter of a second otherwise, under load
-        address = f"http://127.0.0.1:{self._metrics_port}/metrics?{only}"
+        address = f"http://127.0.0.1:{self.metrics_port}/metrics?{only}"
         with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as reply:
             text = reply.read().decode()
         return sum(

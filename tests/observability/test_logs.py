@@ -95,7 +95,7 @@ def test_nobody_waits_for_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A pipe that nobody empties stops no one; once it is read, what waited comes in order, then what was lost.
     """
-    monkeypatch.setattr(logs, "_PATIENCE_SECONDS", 10.0)
+    monkeypatch.setattr(logs, "LOG_SECONDS", 10.0)
     reading, writing = os.pipe()
     with open(reading, encoding="utf-8") as reader, open(writing, "wb", buffering=0) as stream:
         writer = logs.Writer(stream, max_waiting=100)
@@ -123,7 +123,7 @@ def test_nobody_waits_for_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 PROGRAM = """\
 import logging
 from dragoman.observability import logs
-logs._PATIENCE_SECONDS = {patience}
+logs.LOG_SECONDS = {patience}
 logs.configure("info")
 log = logging.getLogger("dragoman.x")
 for number in range({count}): log.info("line %d {text}", number)

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from dragoman.client.sync import Client
 from dragoman.errors import StartupError
 from dragoman.observability.metrics import Metrics
-from dragoman.observability.metrics_server import MetricsServer
+from dragoman.observability.metrics_server import Exposition, MetricsServer
 from tests.process import Process, serving
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: here\r\n"
@@ -196,6 +196,26 @@ class TestBounds:
             seconds, used = time.monotonic() - began, time.process_time() - used
 
         assert used < 0.6 * seconds  # half of it is the callers' own, in the same process
+
+
+def test_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    An answer that cannot be made, for want of memory say, ends its connection; the next one is made.
+    """
+    answer, failures = Exposition.__call__, iter([MemoryError()])
+
+    def fail_once(exposition: Exposition, request: bytes) -> bytes:
+        if error := next(failures, None):
+            raise error
+        return answer(exposition, request)
+
+    monkeypatch.setattr(Exposition, "__call__", fail_once)
+    with serve() as server:
+        with connect(server.port) as connection:
+            connection.sendall(GET + b"\r\n")
+            assert has_ended(connection)
+
+        assert reply(server.port, GET + b"\r\n")[0].startswith("HTTP/1.1 200 OK")
 
 
 def test_half_requests(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +15,9 @@ from dragoman.batching.scheduler import Outcome, Scheduler
 from dragoman.batching.workload import Workload
 from dragoman.errors import DragomanError
 from dragoman.threads import started
+
+log = logging.getLogger(__name__)
+_PAUSE_SECONDS = 0.1
 
 
 class DecodeWorker:
@@ -48,11 +53,22 @@ class DecodeWorker:
             self._thread.join()
 
     def _run(self) -> None:
-        while self._workload.wait_for_work(self.scheduler):
+        while True:
             try:
+                if not self._workload.wait_for_work(self.scheduler):
+                    return
                 self.step()
             except Exception as error:  # noqa: BLE001 - a thread must not die while callers wait for it
-                self._fail(error)
+                self._recover(error)
+
+    def _recover(self, error: Exception) -> None:
+        """Fail the batch, again and again if even that fails, for want of memory say."""
+        while True:
+            try:
+                return self._fail(error)
+            except Exception:
+                log.exception("a batch failed, and could not be given up yet")
+                time.sleep(_PAUSE_SECONDS)
 
     def step(self) -> None:
         """Run one decoder step: drop the abandoned, admit the waiting, encode, decode, deliver, rearrange, measure."""
@@ -127,12 +143,11 @@ class DecodeWorker:
 
     def _fail(self, error: Exception) -> None:
         """Tell everyone in the batch that the engine failed, and start again with empty rows."""
-        failed = self.scheduler.clear()
-        self._busy_since = None
-        self.runner.clear()
-        self._metrics.show_sentences()
-        for request in failed:
+        for request in self.scheduler.clear():
             if request.future.set_running_or_notify_cancel():
                 told = DragomanError(f"{type(error).__name__}: {error}")
                 told.__cause__ = error  # the log shows where it came from
                 request.future.set_exception(told)
+        self._busy_since = None
+        self.runner.clear()
+        self._metrics.show_sentences()

@@ -15,14 +15,13 @@ from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, format
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
 from structlog.typing import Processor
 
-from dragoman.threads import started
+from dragoman.threads import LOG_SECONDS, started
 
 # The core of gRPC writes lines of its own, with what callers send in them, line breaks included, and reads this
 # once, when grpc is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _STANDARD_ERROR = 2  # itself: `sys.stderr` has a buffer
-_PATIENCE_SECONDS = 2.0  # with who reads our lines, at the end
 _PAUSE_SECONDS = 0.05
 _OF_CALLERS = ("Invalid encoding on", 'Failed "execute_batch"', "'utf-8' codec can't decode byte")
 
@@ -109,7 +108,7 @@ class Writer(logging.Handler):
     def close(self) -> None:
         """Let what waits be written, for a moment; then give up."""
         self._lines.put(None)
-        self._thread.join(_PATIENCE_SECONDS)
+        self._thread.join(LOG_SECONDS)
         super().close()
 
 

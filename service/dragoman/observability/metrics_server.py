@@ -113,9 +113,14 @@ class MetricsServer:
         if not self._asking:
             return
         connection = next(iter(self._asking))
-        began = time.monotonic()
-        connection.finish(self._answer(self._asking.pop(connection)))
-        self._loop.call_later(_PAUSE * (time.monotonic() - began), self._answer_next)
+        request, began = self._asking.pop(connection), time.monotonic()
+        try:
+            connection.finish(self._answer(request))
+        except Exception:
+            log.exception("metrics could not be written")
+            connection.abort()
+        finally:
+            self._loop.call_later(_PAUSE * (time.monotonic() - began), self._answer_next)
 
 
 class _Connection(asyncio.Protocol):
