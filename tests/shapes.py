@@ -1,4 +1,4 @@
-"""A hundred shapes of text, each of any length: twenty kinds of writing in five arrangements."""
+"""A hundred and five shapes of text, each of any length: 21 kinds of writing in five arrangements."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -19,6 +19,20 @@ KINDS: dict[str, list[str]] = {
     "addresses": ["https://a.org/b?c=1", "www.a.org", "me@b.net", "http://", "tel:", "@", "a.b@c"],
     "file-names": ["/etc/hosts.conf", "C:\\files\\report.docx", "~/a_b.py", "docs/index.md"],
     "placeholders": ["{name}", "%s", "${total}", "%(count)d", "$1", "{{", "%", "{"],
+    "tags": [
+        "<b>",
+        "word",
+        "</b>",
+        "<i>x</i>",
+        "&amp;",
+        "<a href='x'>",
+        "</a>",
+        "<!--",
+        "-->",
+        "<br/>",
+        "<code>",
+        "<",
+    ],
     "marks": ["e\u0301", "\u0308", "a\u0323\u0307", "\u0301\u0301"],
     "hangul": ["\u1112\u1161\u11ab", "\u1100\u1161", "글", "\u11ab"],
     "emoji": ["👩\u200d👩\u200d👧", "👍🏽", "🇫🇷", "1\ufe0f\u20e3", "🏴\U000e0067\U000e007f", "❤️"],

@@ -1,5 +1,6 @@
 """Markup: segments, inline tags and what is kept, with every place in the caller's document."""
 
+from collections.abc import Callable
 from html import escape
 
 import pytest
@@ -7,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragoman.errors import InvalidRequest
-from dragoman.markup.document import Document
+from dragoman.markup.document import MAX_DEPTH, Document
 from dragoman.markup.html_reader import parse_html
+from dragoman.markup.projection import project
 from dragoman.markup.xml_reader import parse_xml
 from dragoman.text.spans import Span
+from dragoman.text.words import split_words
 
 
 def texts(document: Document) -> list[str]:
@@ -145,3 +148,39 @@ def test_nothing_is_lost_of_xml(xml: str) -> None:
     for part in document.parts:
         rebuilt += part if isinstance(part, str) else xml[len(rebuilt) : part.places[-1]]
     assert xml == rebuilt
+
+
+@pytest.mark.parametrize("parse", [parse_html, parse_xml])
+def test_depth(parse: Callable[[str], Document]) -> None:
+    """
+    Inline tags may be nested a hundred times, which is refused beyond with the limit and what was found.
+    """
+    deepest, too_deep = ("x" + " <b>a" * depth + "</b>" * depth for depth in (MAX_DEPTH, MAX_DEPTH + 1))
+
+    [segment] = parse(deepest).segments
+    with pytest.raises(InvalidRequest, match="nested in one another: 101, the limit is 100") as refused:
+        parse(too_deep)
+
+    words = split_words(segment.text)
+    links = [(index, index) for index in range(len(words))]
+    projection = project(segment.tags, segment.text, segment.text, words, words, links, segment.escape)
+    assert deepest == projection.text
+    assert "MALFORMED_MARKUP" == refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<b>a</b> <i <i <i", "a <i <i <i"),
+        ("a &lt<b <!-- c &amp; d", "a <<b <!-- c & d"),
+        ("a <b", "a <b"),
+        ("<i>a</b> <u>b</i>", "a b"),
+    ],
+)
+def test_what_never_ends(html: str, expected: str) -> None:
+    """
+    What begins like a tag and never ends is text; what is closed and was never opened, a tag that stands alone.
+    """
+    [segment] = parse_html(html).segments
+
+    assert expected == segment.text

@@ -6,12 +6,15 @@ and comes back byte for byte; no tag is ever written by us.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import unescape
 
+from dragoman.errors import InvalidRequest
 from dragoman.text.spans import Span
 
+MAX_DEPTH = 100  # of inline tags in one another; what is carried grows with it
 _NEEDED = {"&": "&amp;", "<": "&lt;"}
 
 
@@ -106,7 +109,11 @@ class Event:
 
 
 def assemble(source: str, events: list[Event]) -> Document:
-    """Put events together: breaks are kept, what stands between them becomes segments."""
+    """Put events together: breaks are kept, what stands between them becomes segments.
+
+    Raises:
+        InvalidRequest: Inline tags are nested too deeply.
+    """
     document = Document(source)
     run: list[Event] = []
     for event in [*events, Event("break", len(source), len(source))]:
@@ -153,17 +160,34 @@ def _add_run(document: Document, run: list[Event]) -> None:
 
 
 def _partners(run: list[Event]) -> dict[int, int]:
-    """Return which tag closes which, as the innermost open one of its name; others have no partner."""
+    """Return which tag closes which, as the innermost open one of its name; others have no partner.
+
+    Raises:
+        InvalidRequest: They are nested too deeply.
+    """
     partners: dict[int, int] = {}
     opened: list[int] = []
+    names: Counter[str] = Counter()  # of these
     for index, event in enumerate(run):
         if event.kind == "open":
             opened.append(index)
-        elif event.kind == "close":
-            place = next(
-                (at for at in reversed(range(len(opened))) if run[opened[at]].name == event.name), None
-            )
-            if place is not None:
-                partners[opened[place]] = index
-                del opened[place:]  # what was left open inside stays without a partner
+            names[event.name] += 1
+        elif event.kind == "close" and names[event.name]:
+            while run[opening := opened.pop()].name != event.name:  # left open inside, without a partner
+                names[run[opening].name] -= 1
+            names[event.name] -= 1
+            partners[opening] = index
+    _check_depth(partners)
     return partners
+
+
+def _check_depth(partners: dict[int, int]) -> None:
+    depth = deepest = 0
+    for _, step in sorted([*((at, 1) for at in partners), *((at, -1) for at in partners.values())]):
+        depth += step
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        message = f"contents: inline tags nested in one another: {deepest:,}, the limit is {MAX_DEPTH}"
+        raise InvalidRequest(
+            message, field="contents", reason="MALFORMED_MARKUP", limit=MAX_DEPTH, actual=deepest
+        )

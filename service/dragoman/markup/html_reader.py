@@ -183,7 +183,7 @@ class _Html(HTMLParser):
         """Return the parsed document."""
         starts: list[tuple[int, str, str, str]] = []
         self._starts = starts
-        self.feed(self._source)
+        self.feed(_without_hopeless(self._source))
         self.close()
         ends = [start for start, *_ in starts[1:]] + [len(self._source)]
         if not starts or starts[0][0] > 0:
@@ -248,6 +248,12 @@ class _Html(HTMLParser):
         self._note("break")
 
 
+def _without_hopeless(source: str) -> str:
+    """Return a text of the same length without what begins like a tag and never ends: html.parser looks for each end anew."""
+    end = source.rfind(">") + 1
+    return source[:end] + source[end:].replace("<", "_")
+
+
 def _without_opaque(source: str, events: list[Event]) -> Iterator[Event]:
     """Yield events, those within an element that is kept as one."""
     index = 0
@@ -270,5 +276,5 @@ def _without_opaque(source: str, events: list[Event]) -> Iterator[Event]:
         inner = source[event.end : events[last - 1].start] if not depth else source[event.end :]
         end = events[last - 1].end if not depth else len(source)
         kind = "kept" if event.text == "inline" else "break"
-        yield Event(kind, event.start, end, re.sub(r"<[^>]*>", "", inner), event.name)
+        yield Event(kind, event.start, end, re.sub(r"<[^<>]*>", "", inner), event.name)
         index = last

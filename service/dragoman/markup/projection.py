@@ -2,7 +2,8 @@
 
 Tags form a forest: pairs with what stands between them, and tags that stand alone. A pair goes around the stretch of target words
 that its own source words are linked to; children stay within their parents, siblings stay apart, so nesting is
-well formed by construction, and each tag comes exactly once.
+well formed by construction, and each tag comes exactly once. The time grows with words, links and tags, and with how deeply
+tags are nested, which the readers bound.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dragoman.markup.document import Tag
-from dragoman.text.spans import Span
-
-_FOREIGN = -1.0  # for a target word that is linked to other words only
-_UNLINKED = -0.25  # for one that is linked to none: an article, a mark
+from dragoman.markup.free_space import FreeSpace
+from dragoman.markup.word_links import WordLinks
+from dragoman.text.spans import Span, trim
 
 
 @dataclass
@@ -55,10 +55,7 @@ def project(
         links: Pairs of indices into both.
         escape: Turns text into what a document may hold.
     """
-    linked: list[set[int]] = [set() for _ in target_words]
-    for of_source, of_target in links:
-        linked[of_target].add(of_source)
-    carrier = _Carrier(source, target, source_words, target_words, linked, escape)
+    carrier = _Carrier(source, target, WordLinks(source_words, target_words, links), escape)
     carrier.write(_forest(tags, len(source)), Span(0, len(target)))
     return Projection("".join(carrier.written), [*carrier.places, carrier.length], sorted(carrier.lost))
 
@@ -82,12 +79,9 @@ def _forest(tags: Sequence[Tag], end: int) -> list[_Node]:
 class _Carrier:
     """Writes one translation."""
 
-    def __init__(
-        self, source: str, target: str, source_words: Sequence[Span], target_words: Sequence[Span],
-        linked: list[set[int]], escape: Callable[[str], str],
-    ) -> None:  # fmt: skip
-        self._source, self._target, self._escape = source, target, escape
-        self._source_words, self._target_words, self._linked = source_words, target_words, linked
+    def __init__(self, source: str, target: str, links: WordLinks, escape: Callable[[str], str]) -> None:
+        self._source, self._target, self._links, self._escape = source, target, links, escape
+        self._content = trim(source, 0, len(source))
         self.written: list[str] = []
         self.length = 0
         self.places: list[int] = []
@@ -111,16 +105,24 @@ class _Carrier:
     def _placed(self, nodes: list[_Node], within: Span) -> list[tuple[Span, _Node]]:
         """Return where siblings go, in the order of the target: the largest choose first."""
         placed: list[tuple[Span, _Node]] = []
+        space = FreeSpace(self._target, within)
         for node in sorted(nodes, key=_by_size):
-            free = _gaps(within, [span for span, _ in placed])
-            if node.closing:
-                span = self._stretch(node, free, within)
-            elif node.opening.length:
-                span = self._kept(node, free)
-            else:
-                span = self._spot(node, placed, within)
+            span = self._place(node, space)
+            space.take(span, node.order)
             placed.append((span, node))
         return sorted(placed, key=lambda one: (one[0], one[1].order))
+
+    def _place(self, node: _Node, space: FreeSpace) -> Span:
+        """Return where one goes: a pair without a place of its own goes around nothing, as does what is kept."""
+        if not node.closing and not node.opening.length:
+            return self._spot(node, space)
+        found = self._stretch(node, space) if node.closing else space.find(node.source.of(self._source))
+        if found is not None:
+            return found
+        if not node.closing or self._links.words_in(node.source):
+            self.lost.append(node.source)
+        at = space.nearest(self._behind(node.source.start))
+        return Span(at, at)
 
     def _copy(self, stretch: Span) -> None:
         for character in stretch.of(self._target):
@@ -131,106 +133,25 @@ class _Carrier:
         self.written.append(text)
         self.length += len(text)
 
-    def _stretch(self, node: _Node, free: list[Span], within: Span) -> Span:
+    def _stretch(self, node: _Node, space: FreeSpace) -> Span | None:
         """Return the stretch of the target that a pair goes around."""
-        words = self._words_in(self._source_words, node.source)
-        if not words:
-            return self._empty(node, free)
-        if self._is_all(node.source) and free == [within]:
-            return within
-        best, found = 0.0, None
-        for gap in free:
-            indices = self._words_in(self._target_words, gap)
-            score, span = _best_run([self._worth(index, words) for index in indices])
-            if span is not None and score > best:
-                best = score
-                found = Span(
-                    self._target_words[indices[span.start]].start,
-                    self._target_words[indices[span.end - 1]].end,
-                )
-        if found is None:
-            self.lost.append(node.source)
-            return self._empty(node, free)
-        return found
+        words = self._links.words_in(node.source)
+        is_all = node.source.start <= self._content.start and self._content.end <= node.source.end
+        if words and is_all and space.whole is not None:
+            return space.whole
+        return self._links.stretch(words, space)
 
-    def _kept(self, node: _Node, free: list[Span]) -> Span:
-        """Return where the text of what is kept stands in the target."""
-        kept = node.source.of(self._source)
-        for gap in free:
-            at = self._target.find(kept, gap.start, gap.end)
-            if at >= 0:
-                return Span(at, at + len(kept))
-        self.lost.append(node.source)
-        return self._empty(node, free)
-
-    def _is_all(self, source: Span) -> bool:
-        return not self._source[: source.start].strip() and not self._source[source.end :].strip()
-
-    def _worth(self, target_word: int, words: Sequence[int]) -> float:
-        linked = self._linked[target_word]
-        if not linked:
-            return _UNLINKED
-        return 1.0 if not linked.isdisjoint(words) else _FOREIGN
-
-    @staticmethod
-    def _words_in(words: Sequence[Span], stretch: Span) -> list[int]:
-        return [
-            index for index, word in enumerate(words) if word.start < stretch.end and word.end > stretch.start
-        ]
-
-    def _empty(self, node: _Node, free: list[Span]) -> Span:
-        """Return a place for a pair around nothing: as far into the target as it stands in the source."""
-        at = self._behind(node.source.start)
-        gap = min(free, key=lambda gap: max(gap.start - at, at - gap.end, 0))
-        at = min(max(at, gap.start), gap.end)
-        return Span(at, at)
-
-    def _spot(self, node: _Node, placed: list[tuple[Span, _Node]], within: Span) -> Span:
+    def _spot(self, node: _Node, space: FreeSpace) -> Span:
         """Return where a tag that stands alone goes: not into a sibling, not out of its parent."""
-        at = min(max(self._behind(node.source.start), within.start), within.end)
-        for span, other in placed:
-            if span.start < at < span.end:
-                at = span.start if node.order < other.order else span.end
+        at = space.clamp(self._behind(node.source.start))
+        if (sibling := space.around(at)) is not None:
+            at = sibling.span.start if node.order < sibling.order else sibling.span.end
         return Span(at, at)
 
     def _behind(self, at: int) -> int:
-        """Return the place in the target that corresponds to one in the source: before the word that follows, else behind the last."""
-        if not self._source[at:].strip():
-            return len(self._target)
-        following = [index for index, word in enumerate(self._source_words) if word.start >= at]
-        for source_word in following[:1]:
-            found = [index for index, linked in enumerate(self._linked) if source_word in linked]
-            if found:
-                return self._target_words[found[0]].start
-        before = [index for index, word in enumerate(self._source_words) if word.end <= at]
-        for source_word in reversed(before):
-            found = [index for index, linked in enumerate(self._linked) if source_word in linked]
-            if found:
-                return self._target_words[found[-1]].end
-        return 0
+        """Return the place in the target that corresponds to one in the source."""
+        return len(self._target) if at >= self._content.end else self._links.behind(at)
 
 
 def _by_size(node: _Node) -> tuple[bool, int, int]:
     return node.source.start == node.source.end, node.source.start - node.source.end, node.order
-
-
-def _gaps(within: Span, taken: list[Span]) -> list[Span]:
-    """Return the stretches that are not taken."""
-    gaps, at = [], within.start
-    for span in sorted(taken):
-        gaps.append(Span(at, max(at, span.start)))
-        at = max(at, span.end)
-    return [*gaps, Span(at, within.end)]
-
-
-def _best_run(worths: list[float]) -> tuple[float, Span | None]:
-    """Return the run of values with the largest sum, the shortest of equals, and the sum (Kadane)."""
-    best, found = 0.0, None
-    total, start = 0.0, 0
-    for index, worth in enumerate(worths):
-        if total <= 0:
-            total, start = 0.0, index
-        total += worth
-        if total > best:
-            best, found = total, Span(start, index + 1)
-    return best, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -95,13 +96,13 @@ class Preprocessor:
         """Normalise and tokenize one sentence, with the span of each token if it is wanted.
 
         Args:
-            protected: Spans of the text; those inside the sentence are read by the model as placeholders.
+            protected: Spans of the text, disjoint and in order; those inside the sentence are read by the model as placeholders.
             protect: Whether they, and the case of letters, pass around the model.
         """
         sentence = span.of(text)
-        inside = [
-            one.moved(-span.start) for one in protected if span.start <= one.start and one.end <= span.end
-        ]
+        first = bisect_left(protected, span.start, key=lambda one: one.start)
+        last = bisect_right(protected, span.end, key=lambda one: one.end)
+        inside = [one.moved(-span.start) for one in protected[first:last]]
         if protect and (masked := mask(sentence, inside)) is not None:
             return self._prepare_masked(span, sentence, masked)
         if not with_spans:

@@ -193,7 +193,8 @@ class Tokenizer:
                 run.append(byte)
                 continue
             if run:
-                text, run_spans = _spell(text, run)
+                spelled, run_spans = _spell(run, len(text))
+                text += spelled
                 spans += run_spans
                 run = []
             piece = self._mark_of[id_] if marked and id_ in self._mark_of else self._text[id_]
@@ -205,10 +206,9 @@ class Tokenizer:
         return Decoded(text, spans[:-1])
 
 
-def _spell(text: str, run: list[int]) -> tuple[str, list[Span]]:
-    """Append a run of bytes to the text, and give each byte the span of its character."""
+def _spell(run: list[int], position: int) -> tuple[str, list[Span]]:
+    """Return the text of a run of bytes, and for each byte the span of its character; the first stands at `position`."""
     spans: list[Span] = []
-    position = len(text)
     decoded = bytes(run).decode(errors="replace")
     lengths = [len(character.encode()) for character in decoded]
     if decoded.encode() == bytes(run):
@@ -217,4 +217,4 @@ def _spell(text: str, run: list[int]) -> tuple[str, list[Span]]:
             position += 1
     else:  # broken bytes: all of them share what was made of them
         spans = [Span(position, position + len(decoded))] * len(run)
-    return text + decoded, spans
+    return decoded, spans
