@@ -77,12 +77,12 @@ class Process:
 
 
 @contextmanager
-def launched(folder: Path, *arguments: str, redirections: str = "", **variables: str) -> Iterator[Process]:
+def launched(folder: Path, *arguments: str, shell: str = 'exec "$@"', **variables: str) -> Iterator[Process]:
     """Start a server on free ports; it is killed if it still runs at the end.
 
     Args:
         folder: Where its log is written.
-        redirections: Of its standard streams, as a shell writes them.
+        shell: What a shell does to start it.
         variables: Environment variables besides the present ones.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DRAGOMAN_")}
@@ -91,7 +91,7 @@ def launched(folder: Path, *arguments: str, redirections: str = "", **variables:
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" {redirections}', "sh", *command],
+            ["sh", "-c", shell, "sh", *command],
             stdout=output, stderr=output, cwd=ROOT, env={**kept, **variables},
         )  # fmt: skip
     try:
@@ -103,9 +103,9 @@ def launched(folder: Path, *arguments: str, redirections: str = "", **variables:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, redirections: str = "", **variables: str) -> Iterator[Process]:
+def serving(folder: Path, *arguments: str, shell: str = 'exec "$@"', **variables: str) -> Iterator[Process]:
     """Run a server, and check that it ends well when it is asked to."""
-    with launched(folder, *arguments, redirections=redirections, **variables) as process:
+    with launched(folder, *arguments, shell=shell, **variables) as process:
         process.wait_until_it_serves()
         yield process
         process.stop()

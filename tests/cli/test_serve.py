@@ -1,6 +1,7 @@
 """A server whose system fails it: no thread to spare, volumes that hang. It says so, serves on, and ends when told to."""
 
 import os
+import resource
 import shutil
 import signal
 import time
@@ -93,17 +94,32 @@ class TestThreads:
             process.signal(signal.SIGHUP)
             process.wait_for(lambda: process.reloads("model_retired"))
 
-    @pytest.mark.parametrize("number", [0, 1, 2, 3])
-    def test_none_at_the_start(self, models: Path, faults: Faults, tmp_path: Path, number: int) -> None:
+    def test_none_at_the_start(self, models: Path, faults: Faults, tmp_path: Path) -> None:
         """
         A server that cannot start its threads ends at once and says so in one line.
         """
-        faults.arm("thread", after=number, times=FOR_EVER)
+        faults.arm("thread", after=2, times=FOR_EVER)
         with launched(tmp_path, "--bundle", str(models), **faults.environment) as process:
             assert 0 != process.process.wait(60)
 
         assert "Traceback" not in process.log
         assert "thread" in process.log.splitlines()[-1]
+
+
+class TestDescriptors:
+    @pytest.mark.parametrize(("hard", "allowed", "warns"), [(4096, 2132, False), (300, 300, True)])
+    def test_one_for_each_connection(self, tmp_path: Path, hard: int, allowed: int, warns: bool) -> None:
+        """
+        A server may have a descriptor for each connection that its ports may take, or says that the system gives fewer.
+        """
+        shell = f'ulimit -S -n 256; ulimit -H -n {hard}; exec "$@"'
+        with serving(tmp_path, shell=shell) as process:
+            found = resource.prlimit(process.process.pid, resource.RLIMIT_NOFILE)
+
+        assert (allowed, hard) == found
+        assert warns == (
+            f"open files: the system allows {hard}, all connections may take 2132" in process.log
+        )
 
 
 class TestVolumes:

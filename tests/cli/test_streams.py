@@ -59,7 +59,7 @@ def test_serve(tmp_path: Path) -> None:
     """
     A server whose standard input and output are closed does not take their numbers for anything else, and ends well.
     """
-    with serving(tmp_path, redirections="<&- >&-") as process:
+    with serving(tmp_path, shell='exec "$@" <&- >&-') as process:
         found = {
             number: str(Path(f"/proc/{process.process.pid}/fd/{number}").readlink()) for number in (0, 1)
         }

@@ -257,7 +257,7 @@ def test_calls(scale: Scale, restarting: Restarting, faults: Faults, fault: Faul
     A call that the system fails is refused, or the server ends; the next one is answered as ever.
     """
     count = fault.num_calls(faults, restarting.subject.try_calls)
-    for place in places(scale, max(1, count), least=6):
+    for place in places(scale, max(1, count), least=4):
         subject = restarting.subject
         fault.arm(faults, after=place)
         subject.try_calls()
@@ -271,7 +271,7 @@ def test_reloads(scale: Scale, restarting: Restarting, faults: Faults, models: P
     """
     count = fault.num_calls(faults, lambda: reload(restarting.subject, models, 20))
     num_threads = restarting.subject.threads
-    for version, place in enumerate(places(scale, count, least=3), start=21):
+    for version, place in enumerate(places(scale, count, least=2), start=21):
         fault.arm(faults, after=place)
         reload(restarting.subject, models, version)
         faults.disarm()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 # Behind the time to drain: for the last replies, the health port and the models. The log may take two seconds more.
 # docs/operations.md and the manifests count on eight.
 _LAST_SECONDS = 6.0
+_OWN_DESCRIPTORS = 100  # of libraries, event loops, the log, files that are read
 _RELOAD_SECONDS = 1.0  # for a reload to end that nobody will use
 
 
@@ -38,6 +40,7 @@ def serve(read: Callable[[], Settings]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks for, a reload, is about to be done anyway
     bound_memory()
     logs.configure(settings.log_level)
+    _allow_descriptors(settings)
     # As the first process of a container it would otherwise be deaf to the signal until it serves.
     signal.signal(signal.SIGTERM, lambda *_: None)
     last_resort = LastResort()
@@ -59,6 +62,25 @@ def serve(read: Callable[[], Settings]) -> None:
     if names := still_busy():
         log.warning("ends although this is still waited for: %s", ", ".join(names))
         end_now(0)  # all calls are done; the interpreter would end beside threads that run
+
+
+def _allow_descriptors(settings: Settings) -> None:
+    """Let the process have a descriptor for each connection that its ports may take, or say that it may not.
+
+    Each port has a bound of its own; where they are more than the system allows, one port can take what another needs.
+    """
+    ports = 2 if settings.health_port >= 0 else 1
+    wanted = ports * settings.max_connections + 2 * settings.max_metrics_connections + _OWN_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if max(soft, allowed) < wanted:
+        log.warning(
+            "open files: the system allows %d, all connections may take %d; lower max_connections",
+            hard,
+            wanted,
+        )
 
 
 class _Loop(asyncio.SelectorEventLoop):
