@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 from dragoman.markup.document import Document, Segment
@@ -12,6 +13,7 @@ from dragoman.markup.html_reader import parse_html
 from dragoman.markup.projection import Projection, project
 from dragoman.markup.xml_reader import parse_xml
 from dragoman.text.spans import Span
+from dragoman.translation.offload import offload
 from dragoman.translation.text_assembler import Part
 from dragoman.translation.translator import Translator
 from dragoman.types import (
@@ -44,9 +46,12 @@ async def translate_documents(
     done = iter(
         await translator.translate(texts, replace(options, alignment=True), of_texts) if texts else ()
     )
-    return [
-        _assembled(document, list(islice(done, len(document.segments))), options) for document in documents
-    ]
+    assembled: list[Translation] = []
+    for document in documents:
+        of_document = list(islice(done, len(document.segments)))
+        work = partial(_assembled, document, of_document, options)
+        assembled.append(await offload(work, len(document.source)))
+    return assembled
 
 
 async def stream_document(
@@ -65,7 +70,7 @@ async def stream_document(
         stream = translator.stream(part.text, replace(options, alignment=True))
         async with aclosing(stream) as parts:
             collected = [done async for done in parts]
-        sentences, flags = assembly.add(part, _joined(collected))
+        sentences, flags = await offload(partial(assembly.add, part, _joined(collected)), len(part.text))
         for sentence in sentences[:-1]:
             yield Part(sentence, assembly.take(), [], is_last=False)
         yield Part(sentences[-1] if sentences else None, assembly.take(), flags, is_last=False)
