@@ -98,11 +98,12 @@ async def test_names_that_are_not_text_on_the_port_of_health() -> None:
         await odd.answer(UNIMPLEMENTED)
 
 
-async def test_refused_calls(key_file: Any) -> None:
+async def test_refused_calls(key_file: Any, caplog: pytest.LogCaptureFixture) -> None:
     """
     A connection over which too many calls without a key come is closed, and its address banned for a while; callers are served.
     """
     key = key_store.create(key_file, "billing")
+    caplog.set_level("INFO", "dragoman.rpc.connections")
     async with guarded(key_file, **FEW, ban_seconds="1") as server:
         async with stranger(server.port) as first:
             first.call(60)
@@ -120,6 +121,7 @@ async def test_refused_calls(key_file: Any) -> None:
 
     assert answered.translations
     assert (1, True) == (closed(server, "refused_calls"), banned >= 1)
+    assert 1 == caplog.text.count(f"a connection from {STRANGER} is closed: refused_calls")
 
 
 @pytest.mark.parametrize(

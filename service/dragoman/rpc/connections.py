@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from dragoman.observability.metrics import Metrics
 from dragoman.rpc.peers import Address, Peers, plain
 
+log = logging.getLogger(__name__)
 _DESCRIPTORS = Path("/proc/self/fd")
 _PAUSE_SECONDS = 0.01  # between two looks while there is somebody to shut out
 _REST = 10  # times as long as a look took, if that is longer: with thousands of connections it takes some
@@ -36,23 +38,26 @@ class Connections:
         while True:
             await self._peers.unrest.wait()
             began = time.monotonic()
-            for reason in shut_down(self._peers.verdict):
+            for address, reason in shut_down(self._peers.verdict):
                 self._metrics.refused_connections.labels(reason).inc()
+                if reason != "banned":  # once is enough
+                    log.info("a connection from %s is closed: %s", address, reason)
             self._peers.settle()
             await asyncio.sleep(max(_PAUSE_SECONDS, _REST * (time.monotonic() - began)))
 
 
-def shut_down(verdict: Verdict) -> list[str]:
-    """Shut down the connections of which `verdict` says for what reason; return the reasons."""
-    reasons = []
+def shut_down(verdict: Verdict) -> list[tuple[Address, str]]:
+    """Shut down the connections of which `verdict` says for what reason; return whose, and the reasons."""
+    closed = []
     for connection in _sockets():
         with contextlib.suppress(OSError, ValueError):  # it has no peer, or none any more
             host, port = connection.getpeername()[:2]
-            if reason := verdict(plain(host), port):
+            address = plain(host)
+            if reason := verdict(address, port):
                 connection.shutdown(socket.SHUT_RDWR)
-                reasons.append(reason)
+                closed.append((address, reason))
                 _drain(connection)
-    return reasons
+    return closed
 
 
 def _drain(connection: socket.socket) -> None:
