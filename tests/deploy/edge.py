@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from tests.conftest import require_tool
 from tests.deploy.manifests import DEPLOY
+from tests.drills.replica import free_port
 from tests.process import PATIENCE, Process, serving
 
 COMPONENT = DEPLOY / "components/edge-proxy"
@@ -59,7 +59,7 @@ def edge(
     """
     haproxy = require_tool("haproxy")
     with serving(folder, **{**settings(), **variables}) as server:
-        ports = free_ports(3)
+        ports = [free_port() for _ in range(3)]
         names = ("EDGE_PORT", "EDGE_HEALTH_PORT", "EDGE_METRICS_PORT")
         environment = {
             **os.environ, "EDGE_HOST": "127.0.0.1", "EDGE_BIND": bind, "EDGE_SERVER_PORT": str(server.port),
@@ -71,7 +71,7 @@ def edge(
             )
         try:
             proxy = Edge(server, process, ports)
-            wait_for_port(proxy)
+            wait_for_port(proxy, folder / "haproxy.log")
             yield proxy
             process.terminate()
             process.wait(PATIENCE)
@@ -88,20 +88,11 @@ def health_port(server: Process) -> int:
     return int(found[1])
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
-    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in opened]
-    for each in opened:
-        each.close()
-    return ports
-
-
-def wait_for_port(proxy: Edge) -> None:
+def wait_for_port(proxy: Edge, log: Path) -> None:
     """Wait until the proxy listens."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        assert proxy.process.poll() is None
+        assert proxy.process.poll() is None, log.read_text("utf-8")
         try:
             proxy.metrics()
             return
