@@ -199,3 +199,18 @@ def test_last_resort(patience: str, code: int, said: str) -> None:
     assert code == process.returncode
     assert said in error
     assert time.monotonic() - began >= float(patience)
+
+
+def test_a_last_resort_that_is_closed_ends_nothing() -> None:
+    """
+    Once it is closed, a signal that the process lives through does not end it: a server may be part of another program.
+    """
+    program = (
+        "import signal, time; from dragoman.threads import LastResort\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "LastResort().close(); signal.raise_signal(signal.SIGTERM); time.sleep(0.5); print('alive')"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+    assert (0, "alive\n") == (done.returncode, done.stdout)

@@ -25,6 +25,7 @@ T = TypeVar("T")
 Job = tuple[Callable[[], Any], Future[Any]]
 EXIT_FORCED = 1
 LOG_SECONDS = 2.0  # for what was logged to be written, at the end
+_CLOSED = 0  # the number of no signal
 log = logging.getLogger(__name__)
 
 
@@ -131,14 +132,21 @@ class LastResort:
         """
         # How long the process may take, and how it ends then; at the start there is nothing to wait for.
         self.patience: Callable[[], float] = lambda: 0.0
-        self._signals, wakeup = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(wakeup, False)
+        self._signals, self._wakeup = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._wakeup, False)
         started(threading.Thread(target=self._wait, name="last-resort", daemon=True))
-        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+
+    def close(self) -> None:
+        """Wait no longer, unless the process has been told to end: it may be embedded in one that goes on."""
+        signal.set_wakeup_fd(-1)
+        os.write(self._wakeup, bytes([_CLOSED]))
 
     def _wait(self) -> None:
-        while (number := os.read(self._signals, 1)[0]) not in (signal.SIGTERM, signal.SIGINT):
+        while (number := os.read(self._signals, 1)[0]) not in (signal.SIGTERM, signal.SIGINT, _CLOSED):
             pass
+        if number == _CLOSED:
+            return
         seconds = self.patience()
         _exit_at_alarm(seconds + LOG_SECONDS)
         time.sleep(seconds)

@@ -7,7 +7,7 @@ import logging
 import resource
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from dragoman.config import Settings
 from dragoman.engine.processors import usable_threads
@@ -43,7 +43,12 @@ def serve(read: Callable[[], Settings]) -> None:
     _allow_descriptors(settings)
     # As the first process of a container it would otherwise be deaf to the signal until it serves.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    last_resort = LastResort()
+    with closing(LastResort()) as last_resort:
+        _serve_models(settings, read, last_resort)
+
+
+def _serve_models(settings: Settings, read: Callable[[], Settings], last_resort: LastResort) -> None:
+    """Load what is to be served, and serve it until the process is told to stop."""
     registry, metrics = build(settings)
     try:
         with _metrics_server(settings, metrics) as metrics_port, trace_export.opened(settings) as tracer:
