@@ -13,7 +13,7 @@ from tests.servers import Running, running
 
 pytestmark = pytest.mark.timeout(400)  # npm may have to fetch first
 CLIENT = Path(__file__).parent / "node/client.js"
-INVALID_ARGUMENT, UNIMPLEMENTED = 3, 12
+INVALID_ARGUMENT = 3
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +88,21 @@ def test_models(told: dict[str, Any]) -> None:
 
 def test_refusals(told: dict[str, Any]) -> None:
     """
-    An error has its code, its details and a request id; a method that is not served says so.
+    An error has its code, its details and a request id; a field that is not served says so.
     """
     refused, unserved = told["refused"], told["unserved"]
 
     assert (INVALID_ARGUMENT, True) == (refused["error"]["code"], refused["error"]["hasDetails"])
     assert "target_language_code: 'xx' is not a language code" == refused["error"]["details"]
     assert 32 == len(refused["requestId"])
-    assert UNIMPLEMENTED == unserved["error"]["code"]
+    assert INVALID_ARGUMENT == unserved["error"]["code"]
+    assert "not served by this version" in unserved["error"]["details"]
+
+
+def test_detection(told: dict[str, Any]) -> None:
+    """
+    The likeliest language of a text comes first.
+    """
+    [detection] = told["detected"]["reply"]["detections"]
+
+    assert "en" == detection["languages"][0]["languageCode"]

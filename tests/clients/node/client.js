@@ -51,7 +51,8 @@ async function main() {
     aligned: await call("Align", { pairs: [{ sourceText: "The red house.", targetText: "La maison rouge." }], ...pair }),
     streamed: await stream(["Good morning.", "Yes. No."]),
     refused: await call("Translate", { contents: ["Hi."], ...pair, targetLanguageCode: "xx" }),
-    unserved: await call("DetectLanguage", { contents: ["Hi."] }),
+    detected: await call("DetectLanguage", { contents: ["Where is the station?"] }),
+    unserved: await call("Translate", { contents: ["Hi."], ...pair, doNotTranslate: ["Hi"] }),
   };
   // JavaScript counts in UTF-16 code units: spans cut its strings as they are.
   const [translation] = told.translated.reply.translations;
