@@ -155,6 +155,29 @@ async def test_a_port_that_is_taken_for_a_moment(monkeypatch: pytest.MonkeyPatch
     assert 3 == len(tries)
 
 
+async def test_no_thread_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A server that gRPC cannot make, for want of a thread, is an error that says so at the start, and made later after that.
+    """
+
+    def fail() -> Any:
+        raise RuntimeError("can't start new thread")
+
+    alone = listener.Listener(fail, "127.0.0.1")
+    with pytest.raises(StartupError, match="gRPC cannot start: can't start new thread"):
+        await alone.start(0, 0.0)
+
+    async with running() as server:
+        main = server.server._main
+        build, failures = main._build, iter([fail, fail])
+        monkeypatch.setattr(main, "_build", lambda: next(failures, build)())
+        await asyncio.to_thread(attack, server.address)
+
+        assert (await at_last(lambda: answered(plain(server.address)))).translations
+
+    assert next(failures, None) is None
+
+
 async def test_no_method_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The core holds no memory for calls to come of which grpc.aio would let go when it gives up: it crashed who came next.

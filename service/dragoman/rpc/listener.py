@@ -53,7 +53,7 @@ class Listener:
             grace: How long calls may go on in a server that has failed, in seconds.
 
         Raises:
-            StartupError: The port is taken, or the address is not ours.
+            StartupError: The port is taken, the address is not ours, or there is no thread to spare.
         """
         bound = await self._listen(port)
         self._watching = asyncio.create_task(self._watch(bound, grace))
@@ -66,7 +66,10 @@ class Listener:
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
 
     async def _listen(self, port: int) -> int:
-        server = self._build()
+        try:
+            server = self._build()
+        except RuntimeError as error:  # the first server starts a thread of gRPC's
+            raise StartupError(f"gRPC cannot start: {error}") from None
         bound = _open(server, self._host, port, self._credentials())
         self._servers.append(server)
         await server.start()
